@@ -1,1 +1,17 @@
-//! TODO
+//! Everything about guests that is not emulation: Debian kernels, initramfs images, the KVM lab, checks of what a guest drew.
+//!
+//! [`packages`] turns a name like `debian/6.1-cloud` into a kernel image and a module tree; [`modules`] finds what has to be
+//! loaded and in which order; [`initramfs`] packs it with [`agent`], the static program that is init there; [`lab`] runs a host
+//! program under a KVM that QEMU emulates, for machines whose own KVM cannot run Linux; [`probe`] says whether it can, and what
+//! to install; [`console_check`] proves a picture of a text console right without knowing its font.
+
+pub mod agent;
+pub mod cache;
+pub mod console_check;
+pub mod initramfs;
+pub mod lab;
+pub mod modules;
+pub mod packages;
+pub mod probe;
+
+pub use guest_agent;

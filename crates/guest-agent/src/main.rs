@@ -1,0 +1,3 @@
+//! init of a guest under test.
+
+fn main() {}

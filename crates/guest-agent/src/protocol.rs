@@ -1,0 +1,171 @@
+//! The conversation on the guest's second serial port (ISA 0x2f8, IRQ 3, `/dev/ttyS1`): one JSON object a line.
+//!
+//! Host to guest: [`Request`]s, one at a time, each answered by exactly one [`Event::Done`] with the same id (after it,
+//! nothing for `power_off`, `reboot` and `crash`, which end the guest). Guest to host: [`Event`]s. At start the agent sends
+//! `hello`, `modules`, then `driver` or `no_driver`, unasked, and only then reads requests.
+//!
+//! Everything that comes from the guest is untrusted: lines are bounded by [`crate::lines::MAX_LINE_BYTES`], and a line that does
+//! not parse is the guest's mistake, never ours.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pattern::Pattern;
+
+/// One thing for the guest to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the host, repeated in [`Event::Done`].
+    pub id: u32,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What the host can ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Draws a pattern over the whole screen through a mapping of `/dev/fb0`, so by deferred I/O.
+    Draw {
+        /// Which picture.
+        pattern: Pattern,
+        /// Its seed.
+        seed: u64,
+    },
+    /// Fills the whole screen with one colour, 0x00RRGGBB, through a mapping of `/dev/fb0`.
+    Fill {
+        /// The colour.
+        color: u32,
+    },
+    /// Fills a rectangle with one colour, through a mapping of `/dev/fb0`. 1 by 1 is a pixel. Must lie inside the screen.
+    Poke {
+        /// Left column.
+        x: u32,
+        /// Top row.
+        y: u32,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The colour, 0x00RRGGBB.
+        color: u32,
+    },
+    /// Makes the driver send what it collected from the mapping now (`fsync` of `/dev/fb0`), not at its next period.
+    Flush,
+    /// Clears the text console and hides its cursor, then prints numbered lines.
+    Console {
+        /// How many lines; more than the console has rows makes it scroll.
+        lines: u32,
+    },
+    /// Reads the text console back; answered by [`Event::Vcs`] before `done`.
+    Vcs,
+    /// Does nothing for a while, so that the host sees what comes unasked.
+    Idle {
+        /// How long, in milliseconds.
+        ms: u32,
+    },
+    /// Sends `hello`, and `driver` or `no_driver`, again.
+    Info,
+    /// Powers off.
+    PowerOff,
+    /// Reboots.
+    Reboot,
+    /// Crashes the kernel on purpose (sysrq `c`).
+    Crash,
+}
+
+/// What the guest tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The agent runs.
+    Hello(Hello),
+    /// What became of the kernel modules in the initramfs.
+    Modules {
+        /// Names loaded, in order.
+        loaded: Vec<String>,
+        /// Those that did not load.
+        failed: Vec<FailedModule>,
+    },
+    /// There is a frame buffer.
+    Driver(Driver),
+    /// There is no frame buffer.
+    NoDriver {
+        /// Why, as far as the agent can tell.
+        reason: String,
+    },
+    /// A request came to its end.
+    Done(Done),
+    /// The text console, as the kernel holds it.
+    Vcs(Vcs),
+    /// Something worth reading by a person.
+    Log {
+        /// One line.
+        text: String,
+    },
+}
+
+/// The guest as it introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Kernel release, as `uname -r` prints.
+    pub release: String,
+    /// Kernel command line.
+    pub cmdline: String,
+    /// Milliseconds from kernel start to init.
+    pub boot_ms: u64,
+}
+
+/// A module that did not load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedModule {
+    /// Its name.
+    pub name: String,
+    /// The kernel's answer.
+    pub error: String,
+}
+
+/// The frame buffer, from `/sys/class/graphics/fb0`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driver {
+    /// The frame buffer's own name, for example "hyperv_fb".
+    pub name: String,
+    /// The driver bound to its device, where it has one.
+    pub driver: Option<String>,
+    /// Visible width in pixels.
+    pub width: u32,
+    /// Visible height in pixels.
+    pub height: u32,
+    /// Bits a pixel.
+    pub bits_per_pixel: u32,
+    /// Bytes from one row to the next.
+    pub stride: u32,
+    /// Lines of `/proc/iomem` that belong to the driver: where the VRAM is, if it is in an MMIO window.
+    pub iomem: Vec<String>,
+}
+
+/// The end of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The request's id.
+    pub id: u32,
+    /// Whether it did what it was asked for.
+    pub ok: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Milliseconds it took, in the guest.
+    pub ms: u64,
+}
+
+/// The text console's cells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vcs {
+    /// Cells in a row.
+    pub columns: u32,
+    /// Rows.
+    pub rows: u32,
+    /// One string a row, blanks at the end left out.
+    pub text: Vec<String>,
+    /// The attribute byte that all cells have in common; none if they differ.
+    pub attribute: Option<u8>,
+}

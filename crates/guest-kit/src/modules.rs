@@ -1,0 +1,1 @@
+//! Which modules a guest needs, and in which order they load.
