@@ -1,5 +1,7 @@
 //! The keys of `hyperv-synthvid`, and the checks between them.
 
+use core::fmt;
+
 use synthvid::geometry::Size;
 use synthvid::version::{Version, VersionSet};
 
@@ -159,6 +161,24 @@ impl Default for SynthvidOptions {
             repaint: Repaint::Implied,
             dirt: true,
         }
+    }
+}
+
+impl fmt::Display for SynthvidOptions {
+    /// The text with every key spelled out, which reads back as the same options.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},vram={},modes=[", SYNTHVID.name, ByteSize(self.vram_bytes))?;
+        for (place, mode) in self.modes.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(f, "{comma}{}x{}", mode.width, mode.height)?;
+        }
+        let repaint = match self.repaint {
+            Repaint::Implied => "implied",
+            Repaint::Strict => "strict",
+        };
+        let dirt = if self.dirt { "on" } else { "off" };
+        let Size { width, height } = self.mode();
+        write!(f, "],mode={width}x{height},version={},repaint={repaint},dirt={dirt}", self.version)
     }
 }
 
@@ -337,6 +357,14 @@ mod tests {
         assert_eq!(options.version, Version::V3_2);
         assert_eq!(options.versions(), VersionSet::NONE.with(Version::V3_0).with(Version::V3_2));
         assert_eq!((options.repaint, options.dirt), (Repaint::Strict, false));
+    }
+
+    #[test]
+    fn display_reads_back_as_the_same_options() {
+        for keys in ["", ",vram=4M,dirt=off", ",modes=[800x600,640x480],mode=640x480,version=3.0,repaint=strict"] {
+            let options = parse(keys).unwrap();
+            assert_eq!(SynthvidOptions::parse(&options.to_string()), Ok(options), "{keys}");
+        }
     }
 
     #[test]
