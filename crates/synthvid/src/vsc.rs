@@ -1,0 +1,1 @@
+//! The guest's end of the protocol, as Linux's drivers play it.
