@@ -1,1 +1,3 @@
-//! TODO
+//! Sinks for the host surface: where the guest's screen becomes something that a person or a test can look at.
+
+pub mod png;

@@ -1,0 +1,99 @@
+//! The inner loops: turning a chunk of VRAM into pixels of the surface, and counting what changed.
+
+use zerocopy::IntoBytes;
+
+use synthvid::PixelFormat;
+
+/// Pixels in one chunk. Chunk and target together stay in the first-level cache (2 x 8 KiB of 32).
+pub(crate) const CHUNK_PX: usize = 2048;
+
+/// Red, green and blue of a surface pixel.
+const RGB_MASK: u32 = 0x00ff_ffff;
+
+/// Room for one chunk, in either format; kept so that no copy allocates.
+pub(crate) struct Scratch {
+    words: Box<[u32; CHUNK_PX]>,
+    halves: Box<[u16; CHUNK_PX]>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self { words: Box::new([0; CHUNK_PX]), halves: Box::new([0; CHUNK_PX]) }
+    }
+
+    /// Fills `count` pixels of the chunk with bytes that `read` provides, and gives them as XRGB8888 with X = 0.
+    pub(crate) fn load<E>(
+        &mut self,
+        format: PixelFormat,
+        count: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<&[u32], E> {
+        let count = count.min(CHUNK_PX);
+        let (words, _) = self.words.split_at_mut(count);
+        match format {
+            PixelFormat::Xrgb8888 => {
+                read(words.as_mut_bytes())?;
+                if cfg!(target_endian = "big") {
+                    words.iter_mut().for_each(|word| *word = u32::from_le(*word));
+                }
+            }
+            PixelFormat::Rgb565 => {
+                let (halves, _) = self.halves.split_at_mut(count);
+                read(halves.as_mut_bytes())?;
+                for (word, half) in words.iter_mut().zip(halves.iter()) {
+                    *word = expand_565(u16::from_le(*half));
+                }
+            }
+        }
+        Ok(words)
+    }
+}
+
+/// Makes `target` equal to `source` and gives the number of pixels whose colour changed.
+///
+/// The count comes first and the store only if there is something to store: both loops become vector code, and a
+/// chunk that did not change costs no memory writes.
+pub(crate) fn copy_changed(target: &mut [u32], source: &[u32]) -> u32 {
+    let changed = count_changed(target, source);
+    if changed != 0 {
+        for (target, source) in target.iter_mut().zip(source) {
+            *target = source & RGB_MASK;
+        }
+    }
+    changed
+}
+
+/// The number of pixels whose colours differ; X counts for nothing.
+pub(crate) fn count_changed(target: &[u32], source: &[u32]) -> u32 {
+    target.iter().zip(source).map(|(target, source)| u32::from((target ^ source) & RGB_MASK != 0)).sum()
+}
+
+/// Widens 5, 6 and 5 bits to 8 each, so that full stays full.
+fn expand_565(pixel: u16) -> u32 {
+    let pixel = u32::from(pixel);
+    let (red, green, blue) = (pixel >> 11, pixel >> 5 & 0x3f, pixel & 0x1f);
+    let widen5 = |value: u32| value << 3 | value >> 2;
+    let widen6 = |value: u32| value << 2 | value >> 4;
+    widen5(red) << 16 | widen6(green) << 8 | widen5(blue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_colours_of_16_bits_become_full_colours_of_32() {
+        assert_eq!(expand_565(0xffff), 0x00ff_ffff);
+        assert_eq!(expand_565(0xf800), 0x00ff_0000);
+        assert_eq!(expand_565(0x07e0), 0x0000_ff00);
+        assert_eq!(expand_565(0x001f), 0x0000_00ff);
+        assert_eq!(expand_565(0), 0);
+    }
+
+    #[test]
+    fn change_in_the_meaningless_byte_is_no_change() {
+        let mut target = [0x0011_2233, 0];
+        assert_eq!(copy_changed(&mut target, &[0xff11_2233, 0xff00_0001]), 1);
+        assert_eq!(target, [0x0011_2233, 1]);
+    }
+}
