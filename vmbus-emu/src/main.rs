@@ -1,2 +1,40 @@
-//! TODO
-fn main() {}
+//! `vmbus-emu`: a KVM host for Linux's Hyper-V video drivers.
+//!
+//! The program is glue: it reads arguments into checked values ([`cli`]), carries out one command
+//! ([`commands`]) and ends with one of four statuses ([`exit`]). Protocols and devices live in the libraries.
+
+mod cli;
+mod commands;
+mod exit;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use cli::Command;
+use exit::ExitError;
+use progress::Progress;
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(stop) => return stop.tell(),
+    };
+    let progress = Progress::new(invocation.progress);
+    progress::log_to(&progress, invocation.verbosity);
+    match execute(&invocation.command, &progress) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress.suspend(|| eprintln!("{error}"));
+            error.code()
+        }
+    }
+}
+
+fn execute(command: &Command, progress: &Progress) -> Result<(), ExitError> {
+    match command {
+        Command::Run(args) => commands::run::execute(args, progress),
+        Command::Sim(args) => commands::sim::execute(args, progress),
+        Command::Doctor(args) => commands::doctor::execute(args, progress),
+    }
+}

@@ -1,0 +1,64 @@
+//! A `run` as arguments again, for an instance of this program that starts elsewhere.
+//!
+//! The KVM lab boots another kernel and runs the same program there. What it is to do is said in the only
+//! language that both instances share, the command line: [`RunArgs::to_arguments`] spells out every value, and
+//! reading it gives the same [`RunArgs`].
+
+use std::path::Path;
+
+use super::run::{GuestSource, RunArgs, Userland};
+use crate::exit::ExitError;
+
+impl RunArgs {
+    /// The arguments, `run` first, that read back as `self`; paths are absolute.
+    ///
+    /// # Errors
+    /// A path that is not UTF-8, since the text goes through a line protocol on its way.
+    pub(crate) fn to_arguments(&self) -> Result<Vec<String>, ExitError> {
+        let mut words = vec!["run".to_owned()];
+        let mut option = |name: &str, value: String| words.extend([format!("--{name}={value}")]);
+        match &self.guest {
+            GuestSource::Named(name) => option("guest", name.clone()),
+            GuestSource::Files { kernel, userland } => {
+                option("kernel", absolute(kernel)?);
+                match userland {
+                    Userland::Agent { modules: Some(modules) } => option("modules", absolute(modules)?),
+                    Userland::Agent { modules: None } => {}
+                    Userland::Initrd(initrd) => option("initrd", absolute(initrd)?),
+                }
+            }
+        }
+        if !self.cmdline.is_empty() {
+            option("cmdline", self.cmdline.clone());
+        }
+        option("device", self.video.to_string());
+        option("vmbus-version", self.vmbus_version.to_string());
+        option("cpus", self.cpus.to_string());
+        option("memory", self.memory_bytes.to_string());
+        option("synic", self.synic.to_string());
+        option("kvm", self.kvm.to_string());
+        option("scenario", self.scenario.to_string());
+        option("timeout", self.timeout.as_secs().to_string());
+        if let Some(file) = self.results.report_given() {
+            option("report", absolute(file)?);
+        }
+        if let Some(dir) = self.results.directory() {
+            option("out", absolute(dir)?);
+        }
+        if let Some(file) = self.console.file_given() {
+            option("console", absolute(file)?);
+        } else if self.console.to_stdout() {
+            option("console", "-".to_owned());
+        }
+        Ok(words)
+    }
+}
+
+fn absolute(path: &Path) -> Result<String, ExitError> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| ExitError::usage(format!("cannot make {} absolute: {error}", path.display())))?;
+    absolute
+        .into_os_string()
+        .into_string()
+        .map_err(|name| ExitError::usage(format!("the name {} is not UTF-8", Path::new(&name).display())))
+}

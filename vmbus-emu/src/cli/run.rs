@@ -1,0 +1,199 @@
+//! Arguments of `run`, checked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use device_model::options::{ByteSize, SynthvidOptions};
+
+use super::choices::{KvmChoice, Scenario, SynicChoice, VmbusVersion};
+use super::{files, low, video_device};
+use crate::exit::ExitError;
+use crate::output::{ConsoleOutput, ResultFiles};
+
+/// Most virtual processors of a guest.
+const CPUS_MAX: u32 = 64;
+/// Least guest memory: a Debian cloud kernel, its initramfs and the agent need most of it.
+const MEMORY_MIN: ByteSize = ByteSize(128 << 20);
+/// Most guest memory.
+const MEMORY_MAX: ByteSize = ByteSize(64 << 30);
+/// Longest run, in seconds.
+const TIMEOUT_MAX: u64 = 24 * 3600;
+/// Longest text after --cmdline; Linux itself stops at 2048 bytes, the machine's own words included
+/// (`COMMAND_LINE_SIZE`, arch/x86).
+const CMDLINE_MAX: usize = 1536;
+
+/// What to boot, on what machine, and where the results go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunArgs {
+    /// The guest's kernel and what its user space is.
+    pub(crate) guest: GuestSource,
+    /// Words to add at the end of the kernel command line; empty if there are none.
+    pub(crate) cmdline: String,
+    /// The video device.
+    pub(crate) video: SynthvidOptions,
+    /// Highest VMBus version to accept.
+    pub(crate) vmbus_version: VmbusVersion,
+    /// Virtual processors, 1 to 64.
+    pub(crate) cpus: u32,
+    /// Guest memory in bytes, whole MiB.
+    pub(crate) memory_bytes: u64,
+    /// Where the SynIC is emulated.
+    pub(crate) synic: SynicChoice,
+    /// Whose KVM runs the guest.
+    pub(crate) kvm: KvmChoice,
+    /// What the guest agent does. [`Scenario::None`] where there is no agent.
+    pub(crate) scenario: Scenario,
+    /// After this the run is stopped and counts as failed.
+    pub(crate) timeout: Duration,
+    /// Where the guest's serial console goes.
+    pub(crate) console: ConsoleOutput,
+    /// Where pictures and the report go.
+    pub(crate) results: ResultFiles,
+}
+
+/// Where a guest's kernel comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GuestSource {
+    /// A name that the guest kit resolves, such as `debian/6.1-cloud`; the agent is its init.
+    Named(String),
+    /// A file of the user's.
+    Files {
+        /// bzImage.
+        kernel: PathBuf,
+        /// What runs on it.
+        userland: Userland,
+    },
+}
+
+/// What runs on a kernel of the user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Userland {
+    /// The guest agent, with modules from this tree (or all drivers built in).
+    Agent {
+        /// Module tree.
+        modules: Option<PathBuf>,
+    },
+    /// An initramfs of the user's; no agent, so no scenario.
+    Initrd(PathBuf),
+}
+
+impl TryFrom<low::Run> for RunArgs {
+    type Error = ExitError;
+
+    /// Checks what costs nothing first, and places to write to last, so that a refused command leaves no trace.
+    fn try_from(run: low::Run) -> Result<Self, ExitError> {
+        let guest = guest_source(run.guest, run.kernel, run.initrd, run.modules)?;
+        let scenario = scenario(run.scenario, &guest)?;
+        let video = video_device(&run.device)?;
+        in_range("--cpus", u64::from(run.cpus), 1, u64::from(CPUS_MAX))?;
+        in_range("--timeout", run.timeout, 1, TIMEOUT_MAX)?;
+        let memory_bytes = memory(run.memory)?;
+        let cmdline = run.cmdline.unwrap_or_default();
+        if cmdline.len() > CMDLINE_MAX {
+            let len = cmdline.len();
+            return Err(ExitError::usage(format!("--cmdline: {len} bytes, limit is {CMDLINE_MAX}")));
+        }
+        if cmdline.contains(['\0', '\n']) {
+            return Err(ExitError::usage(
+                "--cmdline: a zero byte or a line break cannot be passed to a kernel",
+            ));
+        }
+        let results = ResultFiles::claim(run.results.report, run.results.out)?;
+        let console = ConsoleOutput::claim(run.console, &results)?;
+        Ok(Self {
+            guest,
+            cmdline,
+            video,
+            vmbus_version: run.vmbus_version,
+            cpus: run.cpus,
+            memory_bytes,
+            synic: run.synic,
+            kvm: run.kvm,
+            scenario,
+            timeout: Duration::from_secs(run.timeout),
+            console,
+            results,
+        })
+    }
+}
+
+fn guest_source(
+    guest: Option<String>,
+    kernel: Option<PathBuf>,
+    initrd: Option<PathBuf>,
+    modules: Option<PathBuf>,
+) -> Result<GuestSource, ExitError> {
+    let kernel = match (guest, kernel) {
+        (Some(name), _) => return named_guest(name),
+        (None, Some(kernel)) => kernel,
+        (None, None) => {
+            return Err(ExitError::usage("no guest was named")
+                .with_hint("--guest debian/6.1-cloud boots Debian's kernel, --kernel FILE one of your own"));
+        }
+    };
+    files::readable_file("--kernel", &kernel)?;
+    let userland = match initrd {
+        Some(initrd) => {
+            files::readable_file("--initrd", &initrd)?;
+            Userland::Initrd(initrd)
+        }
+        None => {
+            if let Some(modules) = &modules {
+                files::readable_directory("--modules", modules)?;
+            }
+            Userland::Agent { modules }
+        }
+    };
+    Ok(GuestSource::Files { kernel, userland })
+}
+
+/// A name's form; whether such a guest exists is for the guest kit to say.
+fn named_guest(name: String) -> Result<GuestSource, ExitError> {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
+    };
+    match name.split_once('/') {
+        Some((suite, flavour)) if plain(suite) && plain(flavour) => Ok(GuestSource::Named(name)),
+        _ => Err(ExitError::usage(format!("--guest: \"{name}\" is not of the form SUITE/KERNEL"))
+            .with_hint("for example debian/6.1-cloud; a file of your own is named by --kernel FILE")),
+    }
+}
+
+fn scenario(asked: Option<Scenario>, guest: &GuestSource) -> Result<Scenario, ExitError> {
+    let own_init = matches!(guest, GuestSource::Files { userland: Userland::Initrd(_), .. });
+    match (asked, own_init) {
+        (Some(Scenario::None), _) | (None, true) => Ok(Scenario::None),
+        (None, false) => Ok(Scenario::Demo),
+        (Some(scenario), false) => Ok(scenario),
+        (Some(scenario), true) => Err(ExitError::usage(format!(
+            "--scenario {scenario} needs the guest agent, which an initramfs of your own does not run"
+        ))
+        .with_hint("leave out --initrd, or take --scenario none")),
+    }
+}
+
+fn memory(ByteSize(bytes): ByteSize) -> Result<u64, ExitError> {
+    if bytes < MEMORY_MIN.0 {
+        return Err(ExitError::usage(format!(
+            "--memory: {bytes} bytes is too little for a guest, at least {MEMORY_MIN} is needed"
+        )));
+    }
+    if bytes > MEMORY_MAX.0 {
+        return Err(ExitError::usage(format!(
+            "--memory: {bytes} bytes is more than the limit, {MEMORY_MAX}"
+        )));
+    }
+    if bytes % (1 << 20) != 0 {
+        return Err(ExitError::usage(format!("--memory: {bytes} bytes is not a whole number of MiB")));
+    }
+    Ok(bytes)
+}
+
+fn in_range(option: &str, value: u64, min: u64, max: u64) -> Result<(), ExitError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(ExitError::usage(format!("{option}: {value} is outside {min} to {max}")))
+}

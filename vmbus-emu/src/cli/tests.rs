@@ -1,0 +1,244 @@
+//! Command lines, from the words to the checked arguments.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use device_model::options::{SynthvidOptions, key_rows};
+
+use super::*;
+use crate::exit::ExitKind;
+
+fn words(line: &[&str]) -> Result<Invocation, Stop> {
+    parse(std::iter::once("vmbus-emu").chain(line.iter().copied()).map(OsString::from))
+}
+
+fn run(line: &[&str]) -> RunArgs {
+    match words(line).unwrap().command {
+        Command::Run(args) => *args,
+        other => panic!("not a run: {other:?}"),
+    }
+}
+
+/// The status and the text of a command line that is refused.
+fn refusal(line: &[&str]) -> (u8, String) {
+    match words(line).unwrap_err() {
+        Stop::Error(error) => (error.kind() as u8, error.to_string()),
+        Stop::Clap(error) => (if error.use_stderr() { 2 } else { 0 }, error.to_string()),
+        Stop::DeviceHelp => (0, device_model::options::help()),
+    }
+}
+
+const GUEST: [&str; 3] = ["run", "--guest", "debian/6.1-cloud"];
+
+fn with_guest<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    GUEST.into_iter().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn guest_alone_gets_every_default() {
+    let args = run(&GUEST);
+    assert_eq!(args.guest, GuestSource::Named("debian/6.1-cloud".to_owned()));
+    assert_eq!(args.video, SynthvidOptions::default());
+    assert_eq!((args.cpus, args.memory_bytes), (2, 512 << 20));
+    assert_eq!((args.synic, args.kvm, args.scenario), (SynicChoice::Auto, KvmChoice::Auto, Scenario::Demo));
+    assert_eq!(args.vmbus_version.to_string(), "5.3");
+    assert_eq!(args.timeout, Duration::from_secs(180));
+    assert_eq!((args.results.report(), args.console.file()), (None, None));
+}
+
+#[test]
+fn every_option_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let report = dir.path().join("r.json");
+    let args = run(&with_guest(&[
+        "--device=hyperv-synthvid,vram=4M",
+        "--vmbus-version=4.0",
+        "--cpus=4",
+        "--memory=1G",
+        "--synic=user",
+        "--kvm=lab",
+        "--scenario=boot",
+        "--timeout=30",
+        "--cmdline=-debug loglevel=7",
+        "--console=-",
+        "--report",
+        report.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ]));
+    assert_eq!(args.video.vram_bytes, 4 << 20);
+    assert_eq!(args.vmbus_version.wire(), 0x0004_0000);
+    assert_eq!((args.cpus, args.memory_bytes), (4, 1 << 30));
+    assert_eq!((args.synic, args.kvm, args.scenario), (SynicChoice::User, KvmChoice::Lab, Scenario::Boot));
+    assert_eq!((args.timeout, args.cmdline.as_str()), (Duration::from_secs(30), "-debug loglevel=7"));
+    assert!(args.console.to_stdout());
+    assert_eq!(args.results.report(), Some(report));
+    assert_eq!(args.results.picture("console"), Some(out.join("console.png")));
+}
+
+#[test]
+fn arguments_read_back_as_the_same_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let kernel = dir.path().join("bzImage");
+    fs::write(&kernel, "kernel").unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let kernel = path("bzImage");
+    let (modules, out, report, console) = (path(""), path("out"), path("r.json"), path("c.log"));
+    for line in [
+        with_guest(&[]),
+        with_guest(&["--out", &out, "--cmdline=--x 'y' z=\"1 2\"", "--console=-", "--scenario=none"]),
+        vec!["run", "--kernel", &kernel, "--modules", &modules, "--report", &report, "--console", &console],
+        vec!["run", "--kernel", &kernel, "--initrd", &kernel, "--kvm=host", "--synic=kernel"],
+        vec!["run", "--kernel", &kernel, "--device=hyperv-synthvid,vram=4M,repaint=strict", "--cpus=64"],
+    ] {
+        let args = run(&line);
+        let again = args.to_arguments().unwrap();
+        let again: Vec<&str> = again.iter().map(String::as_str).collect();
+        assert_eq!(run(&again), args, "{line:?} became {again:?}");
+    }
+}
+
+#[test]
+fn relative_paths_become_absolute_for_another_instance() {
+    let args = run(&["run", "--kernel", "Cargo.toml"]);
+    let kernel = args.to_arguments().unwrap().into_iter().find(|word| word.starts_with("--kernel=")).unwrap();
+    let expected = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    assert_eq!(kernel, format!("--kernel={}", expected.display()));
+}
+
+#[test]
+fn own_initramfs_has_no_scenario() {
+    let args = run(&["run", "--kernel", "Cargo.toml", "--initrd", "Cargo.toml"]);
+    assert_eq!(args.scenario, Scenario::None);
+    let (status, text) =
+        refusal(&["run", "--kernel", "Cargo.toml", "--initrd", "Cargo.toml", "--scenario", "demo"]);
+    assert_eq!(status, 2);
+    assert!(text.contains("--scenario demo needs the guest agent"), "{text}");
+}
+
+#[test]
+fn wrong_arguments_are_usage_errors_that_quote_them() {
+    for (line, part) in [
+        (&["run"][..], "no guest was named"),
+        (&["run", "--guest", "debian"], "\"debian\" is not of the form SUITE/KERNEL"),
+        (&["run", "--guest", "debian/../../etc"], "is not of the form SUITE/KERNEL"),
+        (&["run", "--guest", "debian/"], "is not of the form SUITE/KERNEL"),
+        (&["run", "--kernel", "/no/such/bzImage"], "--kernel: there is no file /no/such/bzImage"),
+        (&["run", "--kernel", "src"], "src is a directory, expected a file"),
+        (
+            &["run", "--kernel", "/dev/null", "--initrd", "/no/initrd"],
+            "--initrd: there is no file /no/initrd",
+        ),
+        (
+            &["run", "--kernel", "/dev/null", "--modules", "/no/dir"],
+            "--modules: there is no directory /no/dir",
+        ),
+        (&["run", "--kernel", "/dev/null", "--modules", "Cargo.toml"], "is a file, expected a directory"),
+        (&with_guest(&["--cpus", "0"]), "--cpus: 0 is outside 1 to 64"),
+        (&with_guest(&["--cpus", "65"]), "--cpus: 65 is outside 1 to 64"),
+        (&with_guest(&["--timeout", "0"]), "--timeout: 0 is outside 1 to 86400"),
+        (&with_guest(&["--memory", "64M"]), "67108864 bytes is too little for a guest, at least 128M"),
+        (&with_guest(&["--memory", "65G"]), "is more than the limit, 64G"),
+        (&with_guest(&["--memory", "200000K"]), "not a whole number of MiB"),
+        (&with_guest(&["--cmdline", "a\nb"]), "a line break cannot be passed"),
+        (&with_guest(&["--report", "/no/such/dir/r.json"]), "there is no directory /no/such/dir"),
+        (&with_guest(&["--report", "/"]), "it is a directory"),
+        (&with_guest(&["--console", "/no/such/dir/c.log"]), "--console: cannot write /no/such/dir/c.log"),
+        (&with_guest(&["--out", "/proc/no"]), "--out: cannot make the directory /proc/no"),
+        (&["sim", "--report", "/no/such/dir/r.json"], "there is no directory /no/such/dir"),
+    ] {
+        let (status, text) = refusal(line);
+        assert_eq!(status, ExitKind::Usage as u8, "{line:?}: {text}");
+        assert!(text.contains(part), "{line:?}: {text}");
+        assert!(text.starts_with("error: "), "{line:?}: {text}");
+    }
+}
+
+#[test]
+fn mistakes_of_form_are_usage_errors() {
+    for (line, part) in [
+        (&["run", "--gest", "x"][..], "--gest"),
+        (&["rnu"], "rnu"),
+        (&with_guest(&["--kernel", "/dev/null"]), "cannot be used with"),
+        (&["run", "--initrd", "/dev/null"], "--kernel <FILE>"),
+        (&with_guest(&["--modules", "/"]), "cannot be used with"),
+        (&with_guest(&["--synic", "kernle"]), "kernel"),
+        (&with_guest(&["--kvm", "labb"]), "lab"),
+        (&with_guest(&["--vmbus-version", "6.0"]), "known versions: 5.3"),
+        (&with_guest(&["--memory", "much"]), "is not a size"),
+        (&with_guest(&["--cpus", "two"]), "two"),
+    ] {
+        let (status, text) = refusal(line);
+        assert_eq!(status, 2, "{line:?}: {text}");
+        assert!(text.contains(part), "{line:?}: {text}");
+    }
+}
+
+#[test]
+fn wrong_device_is_pointed_at_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    for (device, part) in [
+        ("hyperv-synthvit", "did you mean hyperv-synthvid?"),
+        ("hyperv-synthvid,vrma=4M", "did you mean vram?"),
+        ("hyperv-synthvid,repaint=stric", "did you mean strict?"),
+        ("hyperv-synthvid,vram=4M,mode=1920x1080", "needs 8294400 bytes of VRAM"),
+    ] {
+        let (status, text) = refusal(&with_guest(&["--out", out.to_str().unwrap(), "--device", device]));
+        assert_eq!(status, 2);
+        assert!(text.starts_with("error: --device: ") && text.contains(part), "{text}");
+        assert!(text.contains("^^^") && text.ends_with("hint: --device help lists every key"), "{text}");
+        assert!(!out.exists());
+    }
+    let (status, text) =
+        refusal(&with_guest(&["--device=hyperv-synthvid", "--device=hyperv-synthvid,vram=4M"]));
+    assert_eq!(status, 2);
+    assert!(text.contains("a second video device, \"hyperv-synthvid,vram=4M\", limit is 1"), "{text}");
+}
+
+#[test]
+fn device_help_needs_no_guest_and_names_every_key() {
+    for line in [&["run", "--device", "help"][..], &["sim", "--device=help"]] {
+        let (status, text) = refusal(line);
+        assert_eq!(status, 0);
+        for row in key_rows() {
+            assert!(text.contains(row.key) && text.contains(row.doc), "{} is missing in {text}", row.key);
+        }
+    }
+}
+
+#[test]
+fn sim_and_doctor_are_read() {
+    match words(&["sim", "--script", "demo", "-vv"]).unwrap() {
+        Invocation { command: Command::Sim(args), verbosity, .. } => {
+            assert_eq!((args.script.as_deref(), verbosity), (Some("demo"), 2));
+        }
+        other => panic!("{other:?}"),
+    }
+    match words(&["doctor", "--kvm", "host"]).unwrap().command {
+        Command::Doctor(DoctorArgs { kvm }) => assert_eq!(kvm, KvmChoice::Host),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The README's table is written by hand and must say what the key table says.
+#[test]
+fn readme_lists_every_device_key_as_it_is() {
+    let readme = include_str!("../../../README.md");
+    let table: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| key |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let expected: Vec<String> = key_rows()
+        .iter()
+        .map(|row| {
+            let value = row.value.replace('|', "\\|");
+            format!("| `{}` | `{value}` | {} | {} |", row.key, row.default, row.doc)
+        })
+        .collect();
+    assert_eq!(table, expected, "README.md, device keys");
+}
