@@ -142,12 +142,17 @@ impl LoopbackGuest {
         put(post_message::PAYLOAD_SIZE, &size.to_le_bytes());
         put(post_message::PAYLOAD, payload);
         self.memory.write_slice(&block, GuestAddress(gpa)).map_err(|_| PageFault { gpa })?;
-        Ok(status_of(self.synic.hypercall(u64::from(POST_MESSAGE), gpa, 0)))
+        Ok(status_of(self.hypercall(u64::from(POST_MESSAGE), gpa, 0)))
     }
 
     /// HvCallSignalEvent, fast; the status.
     pub fn signal(&self, connection_id: u32) -> u16 {
-        status_of(self.synic.hypercall(FAST | u64::from(SIGNAL_EVENT), u64::from(connection_id), 0))
+        status_of(self.hypercall(FAST | u64::from(SIGNAL_EVENT), u64::from(connection_id), 0))
+    }
+
+    /// A hypercall with the given RCX, RDX and R8; RAX.
+    pub fn hypercall(&self, control: u64, rdx: u64, r8: u64) -> u64 {
+        self.synic.hypercall(control, rdx, r8)
     }
 
     /// Reads the message of SINT `sint` on `vp`, frees the slot, and writes EOM if the pending flag was set
@@ -178,6 +183,13 @@ impl LoopbackGuest {
             self.write_msr(vp, msr::EOM, 0).map_err(|_| fault)?;
         }
         Ok(Some(TakenMessage { payload, pending }))
+    }
+
+    /// Frees the slot of `sint` on `vp` without looking at it and without EOM, as a crashing Linux does.
+    pub fn free_slot(&self, vp: u32, sint: Sint) -> Result<(), PageFault> {
+        let base = self.pages.simp_gpa(vp) + SLOT_SIZE * u64::from(sint.number());
+        let kind_at = GuestAddress(base + slot::TYPE);
+        on_atomic(&*self.memory, kind_at, |kind: &AtomicU32| kind.store(TYPE_NONE, Ordering::Release))
     }
 
     /// Tests and clears every event flag of `sint` on `vp`, as the interrupt handler does
