@@ -169,3 +169,33 @@ pub struct Vcs {
     /// The attribute byte that all cells have in common; none if they differ.
     pub attribute: Option<u8>,
 }
+
+/// Line `number` (from 1) of the `count` lines that [`Command::Console`] prints: printable ASCII, 63 characters, different for every
+/// line, with characters that come again and again in other places.
+#[must_use]
+pub fn console_line(number: u32, count: u32) -> String {
+    let turned = u32::from(b'~' - b'!' + 1);
+    let tail = (0..40).filter_map(|index| {
+        let offset = (number.wrapping_mul(7).wrapping_add(index)) % turned;
+        u8::try_from(offset).ok().map(|offset| char::from(b'!' + offset))
+    });
+    let mut line = format!("line {number:>6} of {count:>6}  ");
+    line.extend(tail);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn console_lines_fit_the_smallest_console_and_differ() {
+        let lines: Vec<String> = (1..=200).map(|number| console_line(number, 200)).collect();
+        for line in &lines {
+            assert_eq!(line.len(), 63, "{line}");
+            assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
+        }
+        let different: std::collections::HashSet<_> = lines.iter().collect();
+        assert_eq!(different.len(), lines.len());
+    }
+}

@@ -9,7 +9,7 @@ mod tests {
 
     #[test]
     fn program_is_an_elf_without_an_interpreter() {
-        let elf = crate::lab::elf::interpreter(PROGRAM);
+        let elf = crate::elf::interpreter(PROGRAM);
         assert_eq!(elf, Ok(None));
     }
 }

@@ -1,1 +1,256 @@
-//! Initramfs images: cpio archives that are the same bytes for the same input.
+//! Initramfs images: cpio archives (newc) that are the same bytes for the same input, whoever builds them and when.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use cpio::newc::{Builder, ModeFileType, trailer};
+
+use crate::{agent, modules::Module};
+
+/// Why an image could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum InitramfsError {
+    /// A file of this machine cannot be read.
+    #[error("cannot read {path} for the initramfs: {source}", path = path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is larger than the format can say.
+    #[error("{path} has {bytes} bytes, an initramfs holds files of up to {limit} bytes", path = path.display(), limit = u32::MAX)]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+        /// How large.
+        bytes: u64,
+    },
+    /// The image cannot be written.
+    #[error("cannot write the initramfs: {0}")]
+    Write(#[source] io::Error),
+}
+
+/// An initramfs in the making.
+#[derive(Debug, Clone, Default)]
+pub struct Initramfs {
+    /// By path, without the leading slash. Sorted, so parents come before what is in them.
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Directory,
+    Bytes { mode: u32, contents: Cow<'static, [u8]> },
+    HostFile { mode: u32, path: PathBuf },
+    CharDevice { mode: u32, major: u32, minor: u32 },
+}
+
+/// Which of its two roles the agent plays, by `/etc/vmbus-emu/role`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A guest under test.
+    Guest,
+    /// The lab.
+    Lab,
+}
+
+impl Initramfs {
+    /// An image with the agent as `/init`, the console device that init gets as its standard streams, mount points, and `modules`
+    /// for the agent to load in this order.
+    #[must_use]
+    pub fn with_agent(role: Role, modules: &[Module]) -> Self {
+        let mut image = Self::default();
+        image.bytes("/init", 0o755, agent::PROGRAM);
+        image.char_device("/dev/console", 0o600, 5, 1);
+        for directory in ["/proc", "/sys", "/tmp"] {
+            image.directory(directory);
+        }
+        let role = match role {
+            Role::Guest => "guest",
+            Role::Lab => "lab",
+        };
+        image.bytes("/etc/vmbus-emu/role", 0o644, format!("{role}\n").into_bytes());
+        let mut list = String::new();
+        for module in modules {
+            let file = module.path.file_name().unwrap_or_default().to_string_lossy();
+            let path = format!("/lib/modules/{file}");
+            list.push_str(&path);
+            list.push('\n');
+            image.host_file(&path, 0o644, &module.path);
+        }
+        image.bytes("/etc/vmbus-emu/modules", 0o644, list.into_bytes());
+        image
+    }
+
+    /// Adds a directory, and those above it.
+    pub fn directory(&mut self, path: &str) {
+        self.insert(path, Entry::Directory);
+    }
+
+    /// Adds a file with these contents.
+    pub fn bytes(&mut self, path: &str, mode: u32, contents: impl Into<Cow<'static, [u8]>>) {
+        self.insert(path, Entry::Bytes { mode, contents: contents.into() });
+    }
+
+    /// Adds a file of this machine; it is read when the image is written.
+    pub fn host_file(&mut self, path: &str, mode: u32, host: &Path) {
+        self.insert(path, Entry::HostFile { mode, path: host.to_owned() });
+    }
+
+    /// Adds a character device.
+    pub fn char_device(&mut self, path: &str, mode: u32, major: u32, minor: u32) {
+        self.insert(path, Entry::CharDevice { mode, major, minor });
+    }
+
+    /// Whether there is an entry at `path`.
+    #[must_use]
+    pub fn contains(&self, path: &str) -> bool {
+        self.entries.contains_key(path.trim_matches('/'))
+    }
+
+    fn insert(&mut self, path: &str, entry: Entry) {
+        let path = path.trim_matches('/');
+        for (slash, _) in path.match_indices('/') {
+            let parent = path.get(..slash).unwrap_or_default();
+            self.entries.entry(parent.to_owned()).or_insert(Entry::Directory);
+        }
+        if matches!(entry, Entry::Directory) {
+            self.entries.entry(path.to_owned()).or_insert(entry);
+        } else {
+            self.entries.insert(path.to_owned(), entry);
+        }
+    }
+
+    /// Writes the image, not compressed: that is the fastest to load into a guest.
+    ///
+    /// # Errors
+    /// A host file that cannot be read, or the writer's own error.
+    pub fn write(&self, mut writer: impl Write) -> Result<(), InitramfsError> {
+        for (ino, (name, entry)) in (1..).zip(&self.entries) {
+            let builder = Builder::new(name).ino(ino);
+            match entry {
+                Entry::Directory => {
+                    let builder = builder.mode(0o755).set_mode_file_type(ModeFileType::Directory).nlink(2);
+                    writer = builder.write(writer, 0).finish().map_err(InitramfsError::Write)?;
+                }
+                Entry::CharDevice { mode, major, minor } => {
+                    let builder = builder.mode(*mode).set_mode_file_type(ModeFileType::Char);
+                    let builder = builder.rdev_major(*major).rdev_minor(*minor);
+                    writer = builder.write(writer, 0).finish().map_err(InitramfsError::Write)?;
+                }
+                Entry::Bytes { mode, contents } => {
+                    let builder = builder.mode(*mode).set_mode_file_type(ModeFileType::Regular);
+                    let bytes = length(contents.len() as u64, Path::new(name))?;
+                    let mut file = builder.write(writer, bytes);
+                    file.write_all(contents).map_err(InitramfsError::Write)?;
+                    writer = file.finish().map_err(InitramfsError::Write)?;
+                }
+                Entry::HostFile { mode, path } => {
+                    let read_error = |source| InitramfsError::Read { path: path.clone(), source };
+                    let builder = builder.mode(*mode).set_mode_file_type(ModeFileType::Regular);
+                    let host = File::open(path).map_err(read_error)?;
+                    let bytes = length(host.metadata().map_err(read_error)?.len(), path)?;
+                    let mut file = builder.write(writer, bytes);
+                    let copied = io::copy(&mut host.take(bytes.into()), &mut file).map_err(read_error)?;
+                    if copied != u64::from(bytes) {
+                        return Err(read_error(io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    writer = file.finish().map_err(InitramfsError::Write)?;
+                }
+            }
+        }
+        trailer(writer).and_then(|mut writer| writer.flush()).map_err(InitramfsError::Write)
+    }
+
+    /// The image as bytes.
+    ///
+    /// # Errors
+    /// A host file that cannot be read.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, InitramfsError> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+fn length(bytes: u64, path: &Path) -> Result<u32, InitramfsError> {
+    u32::try_from(bytes).map_err(|_| InitramfsError::TooLarge { path: path.to_owned(), bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use cpio::newc::Reader;
+
+    use super::*;
+
+    fn contents(archive: &[u8]) -> Vec<(String, u32, (u32, u32), Vec<u8>)> {
+        let mut rest = archive;
+        let mut all = Vec::new();
+        loop {
+            let mut reader = Reader::new(rest).unwrap();
+            if reader.entry().is_trailer() {
+                return all;
+            }
+            let entry = reader.entry();
+            let (name, mode) = (entry.name().to_owned(), entry.mode());
+            let device = (entry.rdev_major(), entry.rdev_minor());
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).unwrap();
+            rest = reader.finish().unwrap();
+            all.push((name, mode, device, bytes));
+        }
+    }
+
+    fn module(dir: &Path, name: &str) -> Module {
+        let path = dir.join(format!("{name}.ko"));
+        std::fs::write(&path, name).unwrap();
+        Module { name: name.into(), path }
+    }
+
+    #[test]
+    fn image_has_init_console_role_and_modules_in_load_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = [module(dir.path(), "zeta"), module(dir.path(), "alpha")];
+        let image = contents(&Initramfs::with_agent(Role::Guest, &modules).to_bytes().unwrap());
+        let find = |name: &str| image.iter().find(|(found, ..)| found == name).unwrap();
+
+        assert_eq!((find("init").1, &find("init").3[..]), (0o100_755, agent::PROGRAM));
+        assert_eq!((find("dev/console").1, find("dev/console").2), (0o020_600, (5, 1)));
+        assert_eq!(find("etc/vmbus-emu/role").3, b"guest\n");
+        assert_eq!(find("etc/vmbus-emu/modules").3, b"/lib/modules/zeta.ko\n/lib/modules/alpha.ko\n");
+        assert_eq!(find("lib/modules/alpha.ko").3, b"alpha");
+        assert_eq!(find("proc").1, 0o040_755);
+    }
+
+    #[test]
+    fn parents_come_before_what_is_in_them() {
+        let mut image = Initramfs::default();
+        image.bytes("/a/b/c", 0o644, &b"x"[..]);
+        image.bytes("/a-b", 0o644, &b"y"[..]);
+        image.directory("/a");
+        let names: Vec<_> = contents(&image.to_bytes().unwrap()).into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["a", "a-b", "a/b", "a/b/c"]);
+    }
+
+    #[test]
+    fn same_input_gives_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = Initramfs::with_agent(Role::Lab, &[module(dir.path(), "m")]).to_bytes().unwrap();
+        let other = Initramfs::with_agent(Role::Lab, &[module(dir.path(), "m")]).to_bytes().unwrap();
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn missing_host_file_is_named() {
+        let mut image = Initramfs::default();
+        image.host_file("/x", 0o644, Path::new("/no/such/file"));
+        let error = image.to_bytes().unwrap_err().to_string();
+        assert!(error.contains("/no/such/file"), "{error}");
+    }
+}

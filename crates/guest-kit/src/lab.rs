@@ -8,8 +8,6 @@ use std::{
 
 use crate::packages::{FetchStep, GuestKernel};
 
-pub mod elf;
-
 /// What to run in the lab. Paths mean the same inside as outside.
 #[derive(Debug, Clone)]
 pub struct LabJob {

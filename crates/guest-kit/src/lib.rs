@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod cache;
 pub mod console_check;
+mod elf;
 pub mod initramfs;
 pub mod lab;
 pub mod modules;

@@ -1,8 +1,22 @@
 //! Guest kernels by name: from Debian's package index to an unpacked kernel image and module tree in the cache.
+//!
+//! The newest package is resolved on every run, because what is newest changes; what was used is in [`GuestKernel`], for
+//! the report. A machine without apt, or without a package index, uses the newest kernel that is in the cache already; the
+//! inside of the KVM lab is such a machine.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde::{Deserialize, Serialize};
+
+mod apt;
+mod known;
+mod unpacked;
+
+pub use self::known::{KNOWN_GUESTS, KnownGuest};
 
 /// A kernel ready to boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +44,11 @@ pub struct GuestKernel {
 pub enum FetchStep {
     /// Asks the package index for the newest package.
     Resolving,
+    /// There is no index to ask: looks for the newest in the cache.
+    IndexUnavailable {
+        /// Why.
+        reason: String,
+    },
     /// Downloads the package.
     Downloading {
         /// Its name.
@@ -48,19 +67,156 @@ pub enum FetchStep {
 /// Why there is no kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// To be filled in.
-    #[error("not written yet")]
-    Unwritten,
+    /// No guest is called that.
+    #[error("unknown guest {name:?}, did you mean {nearest:?}? known are: {known}")]
+    UnknownGuest {
+        /// What was asked for.
+        name: String,
+        /// The known name most like it.
+        nearest: &'static str,
+        /// All known names.
+        known: String,
+    },
+    /// The package index has no such package, and the cache neither.
+    #[error(
+        "no package {pattern} for guest {name:?}: {reason}; add Debian 12 (bookworm) to apt's sources and run: apt-get update"
+    )]
+    NotAvailable {
+        /// The guest.
+        name: String,
+        /// What was looked for.
+        pattern: String,
+        /// What stood in the way.
+        reason: String,
+    },
+    /// A tool is missing or failed.
+    #[error("package {package}: {failure}; to see more, run: {command}")]
+    Tool {
+        /// For which package.
+        package: String,
+        /// The command line.
+        command: String,
+        /// What went wrong.
+        failure: String,
+    },
+    /// The downloaded file is not what the index promises.
+    #[error(
+        "package {package}: downloaded file has SHA-256 {found}, the package index says {expected}; run: apt-get update"
+    )]
+    Checksum {
+        /// Which package.
+        package: String,
+        /// As the index says.
+        expected: String,
+        /// As computed.
+        found: String,
+    },
+    /// The package does not have in it what a kernel package has.
+    #[error("package {package} has no {missing} in it")]
+    Layout {
+        /// Which package.
+        package: String,
+        /// What is missing.
+        missing: String,
+    },
+    /// The cache cannot be used.
+    #[error("cache: cannot {action} {path}: {source}; set VMBUS_EMU_CACHE to a directory that can be written", path = path.display())]
+    Cache {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
-/// Finds or downloads the kernel called `name` into `cache`.
+/// Finds or downloads the kernel called `name`. Kernels are kept under `cache` and shared between runs and processes: each
+/// appears there whole, by a rename, or not at all.
 ///
 /// # Errors
-/// See [`PackageError`].
-pub fn fetch(
-    _name: &str,
-    _cache: &Path,
-    _step: &mut dyn FnMut(FetchStep),
+/// Each variant of [`PackageError`] says what to do about it.
+pub fn fetch(name: &str, cache: &Path, step: &mut dyn FnMut(FetchStep)) -> Result<GuestKernel, PackageError> {
+    let guest = known::find(name)?;
+    let kernels = cache.join("kernels");
+    step(FetchStep::Resolving);
+    let kernel = match apt::newest(guest) {
+        Ok(package) => match unpacked::load(&kernels, &package.directory_name(), guest)? {
+            Some(kernel) => kernel,
+            None => download(&package, guest, &kernels, step)?,
+        },
+        Err(reason) => {
+            step(FetchStep::IndexUnavailable { reason: reason.clone() });
+            unpacked::newest(&kernels, guest)?.ok_or_else(|| PackageError::NotAvailable {
+                name: guest.name.to_owned(),
+                pattern: guest.pattern(),
+                reason,
+            })?
+        }
+    };
+    step(FetchStep::Ready);
+    Ok(kernel)
+}
+
+fn download(
+    package: &apt::Package,
+    guest: &KnownGuest,
+    kernels: &Path,
+    step: &mut dyn FnMut(FetchStep),
 ) -> Result<GuestKernel, PackageError> {
-    Err(PackageError::Unwritten)
+    let cache_error = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| PackageError::Cache { action, path, source }
+    };
+    fs::create_dir_all(kernels).map_err(cache_error("create", kernels))?;
+    // Beside the final place, so that the rename stays within one file system; removed on every way out of here.
+    let work = tempfile::Builder::new()
+        .prefix(".incomplete-")
+        .tempdir_in(kernels)
+        .map_err(cache_error("create a directory in", kernels))?;
+
+    step(FetchStep::Downloading { package: package.name.clone(), bytes: package.bytes });
+    let file = apt::download(package, work.path())?;
+    step(FetchStep::Verifying);
+    let found = unpacked::sha256(&file).map_err(cache_error("read", &file))?;
+    if found != package.sha256 {
+        return Err(PackageError::Checksum {
+            package: package.name.clone(),
+            expected: package.sha256.clone(),
+            found,
+        });
+    }
+    step(FetchStep::Unpacking);
+    let tree = work.path().join("kernel");
+    let mut dpkg = Command::new("dpkg-deb");
+    dpkg.arg("--extract").arg(&file).arg(tree.join("root"));
+    fs::create_dir(&tree).map_err(cache_error("create", &tree))?;
+    apt::run(dpkg, &package.name)?;
+    unpacked::describe(&tree, package, guest)?;
+
+    let place = kernels.join(package.directory_name());
+    if let Err(error) = fs::rename(&tree, &place) {
+        // Another process may have been faster; what it put there is as good.
+        tracing::debug!(%error, "kernel {} is in the cache already", package.name);
+    }
+    unpacked::load(kernels, &package.directory_name(), guest)?.ok_or_else(|| PackageError::Cache {
+        action: "rename the unpacked kernel to",
+        path: place,
+        source: io::ErrorKind::Other.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_guest_is_quoted_with_the_nearest_and_all_known() {
+        let cache = tempfile::tempdir().unwrap();
+        let error = fetch("debian/6.1-clod", cache.path(), &mut |_| ()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown guest \"debian/6.1-clod\", did you mean \"debian/6.1-cloud\"? known are: debian/6.1-cloud, debian/6.1"
+        );
+    }
 }

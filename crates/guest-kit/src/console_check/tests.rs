@@ -54,7 +54,7 @@ impl Screen {
 #[test]
 fn right_picture_passes_and_is_counted() {
     let found = Screen::showing(&console()).check(&console()).unwrap();
-    assert_eq!((found.cells, found.inked_cells), (120, 6 * 15));
+    assert_eq!((found.cells, found.inked_cells), (120, 6 * 14));
     assert_eq!((found.background, found.foreground), (0, Some(INK)));
     assert_eq!(found.glyphs, "line123456of:".chars().count());
 }

@@ -1,0 +1,45 @@
+//! The text console on tty1: printing a picture that the host can check, and reading back what the kernel thinks is on it.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+};
+
+use guest_agent::protocol::{Vcs, console_line};
+
+const CONSOLE: &str = "/dev/tty1";
+/// Its cells: rows, columns, cursor column, cursor row, then a character and an attribute byte each.
+const CELLS: &str = "/dev/vcsa1";
+
+/// Resets and clears the console, hides its cursor (which blinks, and would be in the picture or not), and prints numbered lines.
+pub(crate) fn print_lines(count: u32) -> io::Result<()> {
+    let mut console = io::BufWriter::new(OpenOptions::new().write(true).open(CONSOLE)?);
+    console.write_all(b"\x1bc\x1b[?25l\x1b[2J\x1b[H")?;
+    for number in 1..=count {
+        writeln!(console, "{}\r", console_line(number, count))?;
+    }
+    console.flush()
+}
+
+/// Reads the console back.
+pub(crate) fn read_cells() -> io::Result<Vcs> {
+    let bytes = fs::read(CELLS)?;
+    let Some((&[rows, columns, ..], cells)) = bytes.split_first_chunk::<4>() else {
+        return Err(io::Error::other(format!("{CELLS} has {} bytes, its header alone has 4", bytes.len())));
+    };
+    let expected = usize::from(rows) * usize::from(columns) * 2;
+    if columns == 0 || cells.len() != expected {
+        return Err(io::Error::other(format!(
+            "{CELLS} has {} bytes of cells, {rows} rows of {columns} have {expected}",
+            cells.len()
+        )));
+    }
+    let (characters, attributes): (Vec<u8>, Vec<u8>) =
+        cells.chunks_exact(2).filter_map(|cell| Some((*cell.first()?, *cell.last()?))).unzip();
+    let text = characters.chunks(columns.into()).map(|row| {
+        let row: String = row.iter().copied().map(char::from).collect();
+        row.trim_end_matches([' ', '\0']).to_owned()
+    });
+    let attribute = attributes.first().copied().filter(|first| attributes.iter().all(|other| other == first));
+    Ok(Vcs { columns: columns.into(), rows: rows.into(), text: text.collect(), attribute })
+}

@@ -1,0 +1,172 @@
+//! The role of a guest under test: tell the host what is here, then do what the host asks for.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use guest_agent::{
+    lines::{LineFault, LineReader},
+    pattern::Picture,
+    protocol::{Command, Done, Event, Hello, Request},
+};
+
+use crate::{
+    End, boot, console,
+    framebuffer::{self, Framebuffer},
+    modules::{self, Modules},
+    port::Port,
+};
+
+/// How long a driver may take from loading to its frame buffer. Its own waits are 10 s each.
+const FRAMEBUFFER_WAIT: Duration = Duration::from_secs(15);
+
+/// Runs to the end of the guest.
+pub(crate) fn run() -> End {
+    let port = match Port::open() {
+        Ok(port) => port,
+        Err(error) => {
+            eprintln!("guest-agent: no second serial port, so nobody to report to: {error}");
+            return End::PowerOff;
+        }
+    };
+    let mut guest = Guest { port, screen: None };
+    guest.hello();
+    let modules = modules::load_all();
+    guest.find_screen(&modules);
+    guest.serve()
+}
+
+struct Guest {
+    port: Port,
+    screen: Option<Framebuffer>,
+}
+
+impl Guest {
+    fn hello(&mut self) {
+        let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default().trim().to_owned();
+        let hello = Hello { release: boot::release(), cmdline, boot_ms: boot::uptime_ms() };
+        self.port.send(&Event::Hello(hello));
+    }
+
+    fn find_screen(&mut self, modules: &Modules) {
+        let (loaded, failed) = (modules.loaded.clone(), modules.failed.clone());
+        self.port.send(&Event::Modules { loaded, failed });
+        // A driver whose module is not there cannot come any more.
+        let video = |name: &str| name.starts_with("hyperv_fb") || name.starts_with("hyperv_drm");
+        let hopeless = modules.failed.iter().find(|module| video(&module.name) || module.name == "hv_vmbus");
+        let deadline = Instant::now() + if hopeless.is_some() { Duration::ZERO } else { FRAMEBUFFER_WAIT };
+        while !framebuffer::exists() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        if !framebuffer::exists() {
+            let reason = hopeless.map_or_else(
+                || format!("no /dev/fb0 after {} s", FRAMEBUFFER_WAIT.as_secs()),
+                |module| format!("module {} did not load: {}", module.name, module.error),
+            );
+            self.port.send(&Event::NoDriver { reason });
+            return;
+        }
+        match Framebuffer::open() {
+            Ok(screen) => {
+                self.port.send(&Event::Driver(screen.geometry().clone()));
+                self.screen = Some(screen);
+            }
+            Err(error) => self.port.send(&Event::NoDriver { reason: format!("/dev/fb0: {error}") }),
+        }
+    }
+
+    fn serve(&mut self) -> End {
+        let mut lines = LineReader::new();
+        loop {
+            let mut requests: Vec<Result<Request, LineFault>> = Vec::new();
+            match self.port.receive(&mut lines, |request| requests.push(request)) {
+                Ok(true) => {}
+                Ok(false) => thread::sleep(Duration::from_millis(100)),
+                Err(error) => {
+                    eprintln!("guest-agent: cannot read requests: {error}");
+                    return End::PowerOff;
+                }
+            }
+            for request in requests {
+                let end = match request {
+                    Ok(request) => self.answer(&request),
+                    Err(fault) => {
+                        self.port.send(&Event::Log { text: format!("request: {fault}") });
+                        None
+                    }
+                };
+                if let Some(end) = end {
+                    self.port.drain();
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// Does one request and tells its end. Returns how the machine ends, if this is the last.
+    fn answer(&mut self, request: &Request) -> Option<End> {
+        let start = Instant::now();
+        let result = self.perform(&request.command);
+        let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ok = result.is_ok();
+        self.port.send(&Event::Done(Done { id: request.id, ok, error: result.err(), ms }));
+        match request.command {
+            Command::PowerOff => Some(End::PowerOff),
+            Command::Reboot => Some(End::Reboot),
+            Command::Crash => {
+                self.port.drain();
+                let crashed = fs::write("/proc/sysrq-trigger", "c");
+                self.port.send(&Event::Log { text: format!("the kernel did not crash: {crashed:?}") });
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn perform(&mut self, command: &Command) -> Result<(), String> {
+        match *command {
+            Command::Draw { pattern, seed } => {
+                let screen = self.screen()?;
+                let (width, height) = (screen.geometry().width, screen.geometry().height);
+                screen.draw(&Picture::new(pattern, width, height, seed))
+            }
+            Command::Fill { color } => {
+                let screen = self.screen()?;
+                let size = (screen.geometry().width, screen.geometry().height);
+                screen.fill((0, 0), size, color)
+            }
+            Command::Poke { x, y, width, height, color } => {
+                self.screen()?.fill((x, y), (width, height), color)
+            }
+            Command::Flush => self.screen()?.flush(),
+            Command::Console { lines } => {
+                console::print_lines(lines).map_err(|error| format!("cannot print on the console: {error}"))
+            }
+            Command::Vcs => {
+                let cells =
+                    console::read_cells().map_err(|error| format!("cannot read the console: {error}"))?;
+                self.port.send(&Event::Vcs(cells));
+                Ok(())
+            }
+            Command::Idle { ms } => {
+                thread::sleep(Duration::from_millis(ms.into()));
+                Ok(())
+            }
+            Command::Info => {
+                self.hello();
+                let event = match &self.screen {
+                    Some(screen) => Event::Driver(screen.geometry().clone()),
+                    None => Event::NoDriver { reason: "there was no frame buffer at start".into() },
+                };
+                self.port.send(&event);
+                Ok(())
+            }
+            Command::PowerOff | Command::Reboot | Command::Crash => Ok(()),
+        }
+    }
+
+    fn screen(&mut self) -> Result<&mut Framebuffer, String> {
+        self.screen.as_mut().ok_or_else(|| "there is no frame buffer".to_owned())
+    }
+}

@@ -1,3 +1,0 @@
-//! init of a guest under test.
-
-fn main() {}
