@@ -1,36 +1,87 @@
-//! The KVM lab: a host program run under a real KVM inside QEMU's emulator.
+//! The KVM lab: a host program run under a real KVM, for machines whose own KVM cannot run Linux or that have none.
+//!
+//! QEMU's emulator (TCG) emulates AMD SVM with nested paging, so a stock Debian kernel booted in it has a working `kvm-amd` with every
+//! Hyper-V feature. The lab boots one with the agent as init; the agent mounts the job's directories by 9p at the paths that they
+//! have on the host, runs the program, passes its output on over a serial port, and powers off. So a command line means the same
+//! inside as outside.
+//!
+//! A lab that hangs is a finding: it is retried as often as the job allows, and every hang is in the result.
 
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::packages::{FetchStep, GuestKernel};
+use crate::{
+    modules::ModuleTree,
+    packages::{self, FetchStep, GuestKernel},
+    probe,
+};
+
+mod attempt;
+mod error;
+mod image;
+mod libraries;
+mod qemu;
+
+pub use self::error::LabError;
+use self::{attempt::AttemptEnd, image::JobImage};
+
+/// The kernel that the lab runs: the cloud flavour has no 9p.
+pub const LAB_GUEST: &str = "debian/6.1";
+
+/// What the lab's kernel loads: 9p over virtio, and KVM.
+const LAB_MODULES: [&str; 5] = ["9p", "9pnet_virtio", "virtio_pci", "ccp", "kvm_amd"];
 
 /// What to run in the lab. Paths mean the same inside as outside.
 #[derive(Debug, Clone)]
 pub struct LabJob {
-    /// The program: any executable of this machine; its shared libraries are found and taken along.
+    /// The program: any x86-64 executable of this machine; its shared libraries are found and taken along.
     pub program: PathBuf,
     /// Its arguments, without the program's name.
     pub arguments: Vec<String>,
-    /// Its whole environment, besides PATH, HOME and a library path.
+    /// Its environment. PATH, HOME and LD_LIBRARY_PATH are added unless they are here.
     pub environment: Vec<(String, String)>,
-    /// Where it starts; must exist.
+    /// Where it starts.
     pub working_directory: PathBuf,
-    /// Files and directories that it may read.
+    /// Files and directories that it may read. A file is copied when the lab starts, a directory is shared.
     pub inputs: Vec<PathBuf>,
     /// Directories that it may write; must exist.
     pub outputs: Vec<PathBuf>,
-    /// How long one attempt may take, boot included.
+    /// Memory of the lab in MiB, of which a guest's is a part.
+    pub memory_mib: u32,
+    /// How long the lab may take to its init. Longer is a hang.
+    pub boot_timeout: Duration,
+    /// How long one attempt may take in all. Longer is a hang.
     pub timeout: Duration,
     /// How often to start again after a hang.
     pub retries: u32,
-    /// Where to keep the lab kernel's console log, if it should outlive the run.
+    /// Where to keep the lab kernel's console log, if it should outlive the run. Attempts before the last add their number to it.
     pub console_log: Option<PathBuf>,
-    /// Raised by the caller to stop: the program gets SIGINT, and a while later QEMU is killed.
+    /// Raised by the caller to stop: the program gets SIGINT, and 20 s later QEMU is killed.
     pub stop: Arc<AtomicBool>,
+}
+
+impl LabJob {
+    /// A job with the usual limits: 2 GiB, 60 s to boot, 180 s in all, one retry. It starts in `/`.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            working_directory: "/".into(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            memory_mib: 2048,
+            boot_timeout: Duration::from_secs(60),
+            timeout: Duration::from_secs(180),
+            retries: 1,
+            console_log: None,
+            stop: Arc::default(),
+        }
+    }
 }
 
 /// What comes out while a job runs.
@@ -49,7 +100,7 @@ pub enum LabOutput {
     Stdout(String),
     /// A line of its standard error.
     Stderr(String),
-    /// The lab hung and is started again; what came before belongs to an attempt that did not count.
+    /// The lab hung and is started again; what came before belongs to an attempt that does not count.
     Retrying {
         /// What was seen.
         reason: String,
@@ -66,31 +117,24 @@ pub enum ProgramEnd {
 }
 
 /// A job that came to its end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabRun {
     /// How the program ended.
     pub end: ProgramEnd,
-    /// Attempts that hung before this one, with what was seen.
+    /// What was seen in attempts that hung before this one.
     pub hangs: Vec<String>,
     /// Milliseconds from QEMU's start to the lab's init.
     pub boot_ms: u64,
     /// Milliseconds that the program ran.
     pub run_ms: u64,
-    /// Milliseconds in all, hung attempts included.
+    /// Milliseconds in all: the image, the lab's power-off and hung attempts included.
     pub total_ms: u64,
-}
-
-/// Why a job did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum LabError {
-    /// To be filled in.
-    #[error("not written yet")]
-    Unwritten,
 }
 
 /// A lab that is ready to run jobs: QEMU, and a kernel with `kvm-amd`.
 #[derive(Debug, Clone)]
 pub struct Lab {
+    qemu: PathBuf,
     kernel: GuestKernel,
 }
 
@@ -98,9 +142,10 @@ impl Lab {
     /// Finds QEMU and gets the lab's kernel into `cache`.
     ///
     /// # Errors
-    /// See [`LabError`].
-    pub fn prepare(_cache: &Path, _step: &mut dyn FnMut(FetchStep)) -> Result<Self, LabError> {
-        Err(LabError::Unwritten)
+    /// [`LabError::NoQemu`], or why there is no kernel.
+    pub fn prepare(cache: &Path, step: &mut dyn FnMut(FetchStep)) -> Result<Self, LabError> {
+        let qemu = probe::find_program(probe::QEMU).ok_or(LabError::NoQemu)?;
+        Ok(Self { qemu, kernel: packages::fetch(LAB_GUEST, cache, step)? })
     }
 
     /// The kernel that the lab runs.
@@ -109,11 +154,32 @@ impl Lab {
         &self.kernel
     }
 
-    /// Runs one job to its end; `output` is called on this thread.
+    /// Runs one job to its end. `output` is called on this thread. QEMU dies with this thread's process, however that ends.
     ///
     /// # Errors
-    /// See [`LabError`].
-    pub fn run(&self, _job: &LabJob, _output: &mut dyn FnMut(LabOutput)) -> Result<LabRun, LabError> {
-        Err(LabError::Unwritten)
+    /// A job that cannot be (a path that does not exist), a lab that does not work, or hung too often.
+    pub fn run(&self, job: &LabJob, output: &mut dyn FnMut(LabOutput)) -> Result<LabRun, LabError> {
+        let start = Instant::now();
+        let modules = ModuleTree::open(&self.kernel.modules)?.closure(&LAB_MODULES)?;
+        let image = JobImage::build(job, &modules)?;
+        let mut hangs = Vec::new();
+        loop {
+            let console_log = image::attempt_log(job, &image, hangs.len());
+            match attempt::run(&self.qemu, &self.kernel, job, &image, &console_log, output)? {
+                AttemptEnd::Finished { end, boot_ms, run_ms } => {
+                    let total_ms = attempt::milliseconds(start);
+                    return Ok(LabRun { end, hangs, boot_ms, run_ms, total_ms });
+                }
+                AttemptEnd::Hung { reason } => {
+                    tracing::warn!(reason, console = %console_log.display(), "the KVM lab hung");
+                    hangs.push(reason.clone());
+                    if hangs.len() > job.retries as usize {
+                        let console_tail = attempt::tail_of(&console_log);
+                        return Err(LabError::Hung { hangs, console_tail });
+                    }
+                    output(LabOutput::Retrying { reason });
+                }
+            }
+        }
     }
 }
