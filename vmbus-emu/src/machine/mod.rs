@@ -1,0 +1,49 @@
+//! The KVM machine: a small PC on which Linux finds a Hyper-V host.
+//!
+//! A configuration ([`MachineConfig`]) is checked, built and run; each phase is a file, and so is each piece
+//! of hardware.
+//!
+//! | file | what |
+//! |---|---|
+//! | `config` | what the machine is made of, and which wishes are refused |
+//! | `memory` | guest RAM |
+//! | `boot` | kernel, initrd, zero page, page tables, first registers |
+//! | `acpi` | tables: processors, PCI bus with the VMBus node, serial ports |
+//! | `build` | KVM objects and devices put together |
+//! | `running` | [`Machine`]: start, stop, and handles for the event loop |
+//! | `vcpu` | the thread that runs a processor and serves its exits |
+//! | `bus` | which device owns which port |
+//! | `serial`, `console`, `agent_port` | COM1 to a log, COM2 to the program inside the guest |
+//! | `pci` | host bridge and the Generation 1 video function |
+//! | `power`, `rtc` | ACPI registers, reset ports, CMOS clock |
+//! | `cpuid`, `exits`, `event`, `error` | what their names say |
+//!
+//! There is no VMBus here: the machine hands out the SynIC's two directions ([`Machine::signal`],
+//! [`Machine::doorbells`] with [`Machine::inbox`]) and whoever owns the devices connects them.
+
+mod acpi;
+mod agent_port;
+mod boot;
+mod build;
+mod bus;
+mod config;
+mod console;
+mod cpuid;
+mod error;
+mod event;
+mod exits;
+mod memory;
+mod pci;
+mod power;
+mod rtc;
+mod running;
+mod serial;
+mod vcpu;
+
+pub use agent_port::{AgentPort, AgentPortFull};
+pub use config::{ConfigError, HIGH_WINDOW, LOW_WINDOW, MAX_VCPUS, MIN_RAM_MIB, MachineConfig, SynicChoice};
+pub use console::{Console, ConsoleCallback, ConsoleSink};
+pub use error::MachineError;
+pub use event::{MachineEvent, ResetCause};
+pub use exits::ExitSnapshot;
+pub use running::Machine;
