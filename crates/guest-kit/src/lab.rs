@@ -22,6 +22,7 @@ use crate::{
 mod attempt;
 mod error;
 mod image;
+mod kernel_image;
 mod libraries;
 mod qemu;
 
@@ -136,6 +137,8 @@ pub struct LabRun {
 pub struct Lab {
     qemu: PathBuf,
     kernel: GuestKernel,
+    /// What QEMU boots: the kernel's image, or the same unpacked.
+    boot_image: PathBuf,
 }
 
 impl Lab {
@@ -145,7 +148,9 @@ impl Lab {
     /// [`LabError::NoQemu`], or why there is no kernel.
     pub fn prepare(cache: &Path, step: &mut dyn FnMut(FetchStep)) -> Result<Self, LabError> {
         let qemu = probe::find_program(probe::QEMU).ok_or(LabError::NoQemu)?;
-        Ok(Self { qemu, kernel: packages::fetch(LAB_GUEST, cache, step)? })
+        let kernel = packages::fetch(LAB_GUEST, cache, step)?;
+        let boot_image = kernel_image::for_qemu(&kernel);
+        Ok(Self { qemu, kernel, boot_image })
     }
 
     /// The kernel that the lab runs.
@@ -165,7 +170,7 @@ impl Lab {
         let mut hangs = Vec::new();
         loop {
             let console_log = image::attempt_log(job, &image, hangs.len());
-            match attempt::run(&self.qemu, &self.kernel, job, &image, &console_log, output)? {
+            match attempt::run(&self.qemu, &self.boot_image, job, &image, &console_log, output)? {
                 AttemptEnd::Finished { end, boot_ms, run_ms } => {
                     let total_ms = attempt::milliseconds(start);
                     return Ok(LabRun { end, hangs, boot_ms, run_ms, total_ms });

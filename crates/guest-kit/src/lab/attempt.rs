@@ -19,7 +19,6 @@ use guest_agent::{
 };
 
 use super::{LabError, LabJob, LabOutput, ProgramEnd, image::JobImage, qemu::Qemu};
-use crate::packages::GuestKernel;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ const TAIL_LINES: usize = 12;
 
 pub(super) fn run(
     qemu: &Path,
-    kernel: &GuestKernel,
+    kernel: &Path,
     job: &LabJob,
     image: &JobImage,
     console_log: &Path,
