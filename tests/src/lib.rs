@@ -1,1 +1,3 @@
-//! TODO
+//! What the integration tests share.
+
+pub mod bare_metal;
