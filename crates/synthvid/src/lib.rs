@@ -18,6 +18,7 @@ pub mod fault;
 pub mod geometry;
 pub mod modes;
 pub mod pointer;
+mod queue;
 pub mod situation;
 pub mod version;
 #[cfg(feature = "vsc")]

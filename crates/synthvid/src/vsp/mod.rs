@@ -6,6 +6,8 @@ mod transmit;
 #[cfg(test)]
 mod tests;
 
+use core::mem::{Discriminant, discriminant};
+
 use zerocopy::FromBytes;
 
 pub use config::VspConfig;
@@ -20,6 +22,8 @@ use crate::wire::{self, Direction, MAX_GUEST_MESSAGE_BYTES, MessageType};
 
 /// Page size that VRAM must be aligned to.
 const PAGE_BYTES: u64 = 4096;
+
+const VRAM_ACK: Discriminant<Outgoing> = discriminant(&Outgoing::VramLocationAck { user_ctx: 0 });
 
 /// What the host wants the guest to send (FEATURE_CHANGE).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -348,7 +352,7 @@ impl Vsp {
         }
         let user_ctx = location.user_ctx.get();
         // An acknowledgement of the memory that the guest has just left would be taken for this one's.
-        self.stats.superseded_answers += u64::from(self.transmit.drop_vram_ack());
+        self.stats.superseded_answers += u64::from(self.transmit.drop_kind(VRAM_ACK));
         self.vram = VramState::Mapping { user_ctx };
         self.situation = None;
         Ok(Some(VspAction::MapVram { gpa, bytes, user_ctx }))

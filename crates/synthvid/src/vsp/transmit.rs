@@ -1,11 +1,10 @@
-//! The messages that wait for room in the guest's ring: at most one of each kind.
-
-use core::mem::{Discriminant, discriminant};
+//! The host's messages, and how they are written.
 
 use zerocopy::IntoBytes;
 
 use super::{Features, VspConfig};
 use crate::modes::{Mode, ModeList};
+use crate::queue::OneOfEach;
 use crate::version::Version;
 use crate::wire::{self, MAX_RESOLUTIONS, MessageType};
 
@@ -21,8 +20,8 @@ pub(super) enum Outgoing {
     Capability,
 }
 
-/// Variants of [`Outgoing`].
-const KINDS: usize = 7;
+/// What waits for room in the guest's ring: a slot for each variant of [`Outgoing`].
+pub(super) type TransmitQueue = OneOfEach<Outgoing, 7>;
 
 impl Outgoing {
     /// Writes the message; `None` if `buf` is too short.
@@ -86,69 +85,6 @@ fn encode_resolutions(config: &VspConfig, modes: Option<&ModeList>, buf: &mut [u
     wire::encode(buf, MessageType::ResolutionResponse, &[head.as_bytes(), entries.as_bytes()])
 }
 
-/// First in, first out; a second message of a kind takes the place of the first.
-///
-/// That bounds the queue by the number of kinds, and keeps the promise never to answer twice: Linux waits for all
-/// answers on one completion that it does not clear.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TransmitQueue {
-    waiting: [Option<Outgoing>; KINDS],
-}
-
-impl TransmitQueue {
-    pub(super) const fn new() -> Self {
-        Self { waiting: [None; KINDS] }
-    }
-
-    /// Adds `message`; true if it replaced an older one of its kind.
-    pub(super) fn push(&mut self, message: Outgoing) -> bool {
-        for slot in &mut self.waiting {
-            match slot {
-                Some(queued) if discriminant(queued) == discriminant(&message) => {
-                    *queued = message;
-                    return true;
-                }
-                Some(_) => {}
-                None => {
-                    *slot = Some(message);
-                    return false;
-                }
-            }
-        }
-        // Not reached: there is a slot for every kind.
-        false
-    }
-
-    pub(super) fn front(&self) -> Option<Outgoing> {
-        self.waiting.first().copied().flatten()
-    }
-
-    pub(super) fn pop(&mut self) {
-        self.remove(0);
-    }
-
-    /// Forgets everything; gives the number of messages that were waiting.
-    pub(super) fn clear(&mut self) -> u64 {
-        let before = core::mem::replace(self, Self::new());
-        before.waiting.iter().flatten().fold(0, |count, _| count + 1)
-    }
-
-    /// Forgets a VRAM_LOCATION_ACK that was not sent; true if there was one.
-    pub(super) fn drop_vram_ack(&mut self) -> bool {
-        let ack: Discriminant<Outgoing> = discriminant(&Outgoing::VramLocationAck { user_ctx: 0 });
-        let found = self.waiting.iter().position(|slot| slot.as_ref().map(discriminant) == Some(ack));
-        found.is_some_and(|at| self.remove(at))
-    }
-
-    fn remove(&mut self, at: usize) -> bool {
-        let Some(tail) = self.waiting.get_mut(at..) else { return false };
-        let Some(first) = tail.first_mut() else { return false };
-        let was_some = first.take().is_some();
-        tail.rotate_left(1);
-        was_some
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,28 +113,5 @@ mod tests {
             queue.pop();
         }
         assert_eq!(queue.front(), None);
-    }
-
-    #[test]
-    fn newer_answer_takes_the_place_of_the_older() {
-        let mut queue = TransmitQueue::new();
-        queue.push(Outgoing::SituationAck { user_ctx: 1 });
-        queue.push(Outgoing::BiosInfo);
-        queue.push(Outgoing::SituationAck { user_ctx: 2 });
-        assert_eq!(queue.front(), Some(Outgoing::SituationAck { user_ctx: 2 }));
-        queue.pop();
-        assert_eq!(queue.front(), Some(Outgoing::BiosInfo));
-    }
-
-    #[test]
-    fn dropped_acknowledgement_leaves_the_rest_in_order() {
-        let mut queue = TransmitQueue::new();
-        queue.push(Outgoing::BiosInfo);
-        queue.push(Outgoing::VramLocationAck { user_ctx: 1 });
-        queue.push(Outgoing::Capability);
-        assert!(queue.drop_vram_ack());
-        assert!(!queue.drop_vram_ack());
-        queue.pop();
-        assert_eq!(queue.front(), Some(Outgoing::Capability));
     }
 }

@@ -1,1 +1,0 @@
-//! The guest's end of the protocol, as Linux's drivers play it.
