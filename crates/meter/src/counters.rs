@@ -109,8 +109,9 @@ mod tests {
     #[test]
     fn each_layer_has_its_own_count() {
         let mut faults = FaultCounts::default();
-        for (times, layer) in
-            [FaultLayer::Control, FaultLayer::Ring, FaultLayer::Pipe, FaultLayer::Device].into_iter().enumerate()
+        for (times, layer) in [FaultLayer::Control, FaultLayer::Ring, FaultLayer::Pipe, FaultLayer::Device]
+            .into_iter()
+            .enumerate()
         {
             (0..=times).for_each(|_| faults.count(layer));
         }
@@ -120,8 +121,16 @@ mod tests {
 
     #[test]
     fn difference_holds_what_came_later_and_never_underflows() {
-        let early = Counters { dirt_messages: 3, faults: FaultCounts { ring: 1, ..Default::default() }, ..Default::default() };
-        let late = Counters { dirt_messages: 5, faults: FaultCounts { ring: 4, ..Default::default() }, ..Default::default() };
+        let early = Counters {
+            dirt_messages: 3,
+            faults: FaultCounts { ring: 1, ..Default::default() },
+            ..Default::default()
+        };
+        let late = Counters {
+            dirt_messages: 5,
+            faults: FaultCounts { ring: 4, ..Default::default() },
+            ..Default::default()
+        };
         assert_eq!((late - early).dirt_messages, 2);
         assert_eq!((late - early).faults.ring, 3);
         assert_eq!(early - late, Counters::default());

@@ -69,7 +69,9 @@ impl DeviceFacts {
     /// Takes over what `event` says; true if it changed the shape of the screen.
     pub(crate) fn video(&mut self, event: &VideoEvent) -> bool {
         match *event {
-            VideoEvent::Version { major, minor, accepted: true } => self.synthvid_version = Some((major, minor)),
+            VideoEvent::Version { major, minor, accepted: true } => {
+                self.synthvid_version = Some((major, minor))
+            }
             VideoEvent::VramMapped { gpa, bytes, kind } => {
                 self.vram = Some(Vram { kind, gpa, bytes });
                 self.vram_mapped = true;

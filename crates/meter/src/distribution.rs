@@ -97,7 +97,10 @@ mod tests {
     #[test]
     fn zero_is_a_duration() {
         let zeros = distribution([0, 0, 7]);
-        assert_eq!((zeros.count(), zeros.percentile_us(0.5), zeros.percentile_us(1.0)), (3, Some(0), Some(7)));
+        assert_eq!(
+            (zeros.count(), zeros.percentile_us(0.5), zeros.percentile_us(1.0)),
+            (3, Some(0), Some(7))
+        );
     }
 
     #[test]

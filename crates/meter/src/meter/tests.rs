@@ -7,7 +7,7 @@ use crate::device::{Mode, Vram};
 const MS: u64 = 1_000_000;
 
 fn channel(number: u32) -> ChannelId {
-    ChannelId::new(number).expect("a relid")
+    ChannelId(number)
 }
 
 fn dirt(at_ns: u64) -> DirtEvent<'static> {
@@ -46,12 +46,8 @@ fn dirt_message_adds_to_each_of_its_counters() {
 fn implied_repaint_is_counted_apart_from_dirt() {
     let mut meter = Meter::new();
     meter.implied_repaint(5, &ImpliedRepaint { cause: RepaintCause::Situation, px: 786_432, changed_px: 12 });
-    let expected = Counters {
-        implied_repaints: 1,
-        implied_px: 786_432,
-        implied_changed_px: 12,
-        ..Counters::default()
-    };
+    let expected =
+        Counters { implied_repaints: 1, implied_px: 786_432, implied_changed_px: 12, ..Counters::default() };
     assert_eq!(*meter.counters(), expected);
     assert_eq!((meter.last_dirt_ns(), meter.last_painted_ns()), (None, Some(5)));
 }
@@ -191,7 +187,10 @@ fn clones_of_a_shared_meter_count_together() {
     observer.control(0, &ControlEvent::Contacted { version: 0x0004_0000 });
     observer.video(0, &situation(640));
     observer.implied_repaint(0, &ImpliedRepaint { cause: RepaintCause::DirtWanted, px: 1, changed_px: 1 });
-    observer.fault(0, &FaultEvent { channel: None, layer: FaultLayer::Control, text: String::new(), closed: false });
+    observer.fault(
+        0,
+        &FaultEvent { channel: None, layer: FaultLayer::Control, text: String::new(), closed: false },
+    );
     let expected = Counters {
         dirt_messages: 1,
         dirt_rects: 1,

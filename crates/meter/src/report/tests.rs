@@ -99,7 +99,11 @@ fn report_of_a_run_without_any_traffic_has_the_same_keys() {
 fn document_holds_the_generated_field_table() {
     let doc = fs::read_to_string(DOC).expect("docs/report.md");
     let table = doc.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END)).map(|(table, _)| table);
-    assert_eq!(table, Some(&*field_table()), "replace what is between the markers of docs/report.md by the table");
+    assert_eq!(
+        table,
+        Some(&*field_table()),
+        "replace what is between the markers of docs/report.md by the table"
+    );
 }
 
 #[test]
@@ -133,7 +137,8 @@ fn report_shows_what_the_meter_counted() {
 
 #[test]
 fn what_was_not_measured_is_null() {
-    let json = serde_json::to_value(Report::new(host(), Guest::default(), 1, &Meter::new())).expect("a report");
+    let json =
+        serde_json::to_value(Report::new(host(), Guest::default(), 1, &Meter::new())).expect("a report");
     for pointer in [
         "/host/kernel",
         "/guest/kernel",

@@ -82,7 +82,8 @@ pub struct Percentiles {
 impl Traffic {
     pub(super) fn of(meter: &Meter) -> Self {
         let counters = meter.counters();
-        let span_ns = meter.first_dirt_ns().zip(meter.last_dirt_ns()).map(|(first, last)| last.saturating_sub(first));
+        let span_ns =
+            meter.first_dirt_ns().zip(meter.last_dirt_ns()).map(|(first, last)| last.saturating_sub(first));
         Self {
             dirt_messages: counters.dirt_messages,
             dirt_rects: counters.dirt_rects,

@@ -47,7 +47,9 @@ impl Report {
     /// *Errors*: [`ReportError`]; the file beside it is removed then.
     pub fn write_json_atomically(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
         let path = path.as_ref();
-        let Some(name) = path.file_name() else { return Err(ReportError::NoFileName { path: path.to_owned() }) };
+        let Some(name) = path.file_name() else {
+            return Err(ReportError::NoFileName { path: path.to_owned() });
+        };
         let json = self.to_json()?;
         let mut beside_name = name.to_owned();
         beside_name.push(format!(".{}.tmp", std::process::id()));
