@@ -1,2 +1,74 @@
-//! TODO
-fn main() {}
+//! `cargo xtask`: set-up, demo, tests and checks, the same for people and for CI.
+//!
+//! Every command ends with 0, with 1 if a check failed, or with 4 if this machine cannot carry it out; `demo`
+//! passes on the status of the program that it runs.
+
+mod checks;
+mod demo;
+mod failure;
+mod graph;
+mod licences;
+mod process;
+mod setup;
+mod source_rules;
+mod tally;
+mod tests_run;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use workspace::Workspace;
+
+/// Set-up, demo, tests and checks of vmbus-emu.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what builds and guests need from Debian; as root or with sudo, without questions.
+    Setup,
+    /// Build the program, boot Debian's kernel, and leave pictures and a report in target/demo.
+    Demo {
+        /// More arguments for `vmbus-emu run`.
+        #[arg(last = true)]
+        more: Vec<String>,
+    },
+    /// Run every test and count them.
+    Test {
+        /// More arguments for `cargo test`, for example a package to pick.
+        #[arg(last = true)]
+        more: Vec<String>,
+    },
+    /// Check formatting, lints, documentation, the crate graph, the source rules and licences.
+    Check,
+    /// Check that packages use each other in the documented directions, and print how.
+    Graph,
+    /// Run what CI runs: every check, then every test.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let line = Line::parse();
+    match execute(&line.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}
+
+fn execute(command: &Command) -> Result<(), Failure> {
+    let workspace = Workspace::find();
+    match command {
+        Command::Setup => setup::execute(),
+        Command::Demo { more } => demo::execute(&workspace, more),
+        Command::Test { more } => tests_run::execute(&workspace, more),
+        Command::Check => checks::execute(&workspace),
+        Command::Graph => graph::execute(&workspace),
+        Command::Ci => checks::execute_as_ci(&workspace),
+    }
+}

@@ -1,0 +1,102 @@
+//! The table of what must be there, each with a test for it and the Debian package that brings it.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use crate::process;
+
+/// Something that must be on the machine.
+#[derive(Debug)]
+pub(super) struct Need {
+    /// What it is.
+    pub(super) thing: &'static str,
+    /// What cannot be done without it.
+    pub(super) purpose: &'static str,
+    /// Debian package that has it.
+    pub(super) package: &'static str,
+    probe: Probe,
+}
+
+#[derive(Debug)]
+enum Probe {
+    /// A program in PATH.
+    Program(&'static str),
+    /// A file that the C compiler finds among its libraries.
+    Library(&'static str),
+}
+
+/// Everything, in the order in which packages are named to apt.
+pub(super) const NEEDS: &[Need] = &[
+    Need { thing: "cc", purpose: "linking", package: "gcc", probe: Probe::Program("cc") },
+    Need {
+        thing: "libc.a",
+        purpose: "linking the guest's init, which is static",
+        package: "libc6-dev",
+        probe: Probe::Library("libc.a"),
+    },
+    Need {
+        thing: "dpkg-deb",
+        purpose: "unpacking guest kernels",
+        package: "dpkg",
+        probe: Probe::Program("dpkg-deb"),
+    },
+    Need {
+        thing: "setpriv",
+        purpose: "ending the KVM lab with its caller",
+        package: "util-linux",
+        probe: Probe::Program("setpriv"),
+    },
+    Need {
+        thing: "qemu-system-x86_64",
+        purpose: "the KVM lab, where this machine's own KVM cannot run Linux",
+        package: "qemu-system-x86",
+        probe: Probe::Program("qemu-system-x86_64"),
+    },
+    Need {
+        thing: "iasl",
+        purpose: "tests that read our ACPI tables back",
+        package: "acpica-tools",
+        probe: Probe::Program("iasl"),
+    },
+];
+
+impl Need {
+    /// It is there.
+    pub(super) fn is_met(&self) -> bool {
+        match self.probe {
+            Probe::Program(name) => in_path(name),
+            Probe::Library(name) => library(name),
+        }
+    }
+}
+
+fn in_path(name: &str) -> bool {
+    // Root's PATH on Debian may lack the sbin directories; nothing here lives there.
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+}
+
+/// `cc` answers with a full path if it finds the library, and otherwise repeats the name.
+fn library(name: &str) -> bool {
+    let asked = process::output(Command::new("cc").arg(format!("-print-file-name={name}")));
+    asked.is_ok_and(|output| {
+        let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success() && Path::new(&answer).is_absolute()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shell_is_found_and_an_invented_program_is_not() {
+        assert!(in_path("sh"));
+        assert!(!in_path("no-such-program-anywhere"));
+    }
+
+    #[test]
+    fn invented_library_is_not_found() {
+        assert!(!library("libno-such-library.a"));
+    }
+}
