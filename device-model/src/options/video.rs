@@ -361,7 +361,9 @@ mod tests {
 
     #[test]
     fn display_reads_back_as_the_same_options() {
-        for keys in ["", ",vram=4M,dirt=off", ",modes=[800x600,640x480],mode=640x480,version=3.0,repaint=strict"] {
+        for keys in
+            ["", ",vram=4M,dirt=off", ",modes=[800x600,640x480],mode=640x480,version=3.0,repaint=strict"]
+        {
             let options = parse(keys).unwrap();
             assert_eq!(SynthvidOptions::parse(&options.to_string()), Ok(options), "{keys}");
         }

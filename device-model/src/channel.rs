@@ -1,0 +1,74 @@
+//! What a device on a VMBus channel looks like to the bus.
+
+use std::any::Any;
+
+use thiserror::Error;
+use vmbus::{ChannelId, server::OfferParams};
+
+use crate::observer::Observer;
+
+/// A device behind one offer. The bus owns it and calls it from the event thread only.
+///
+/// It sees whole packet payloads and never a ring, a doorbell or an eventfd, so it cannot tell which SynIC, or
+/// which simulated guest, is at the other end.
+pub trait ChannelDevice: Any + Send {
+    /// What to offer. Asked once, when the device is put on the bus.
+    fn offer(&self) -> OfferParams;
+
+    /// The guest opened the channel.
+    fn opened(&mut self, context: &mut DeviceContext<'_>);
+
+    /// One packet's payload, copied out of the ring.
+    ///
+    /// *Errors*: [`DeviceFault`]; the bus counts it and closes the channel if it is fatal.
+    fn receive(&mut self, payload: &[u8], context: &mut DeviceContext<'_>) -> Result<(), DeviceFault>;
+
+    /// The next packet for the guest, written to the front of `buffer`; returns its length.
+    ///
+    /// The answer may change after `opened`, `receive`, `tick`, and after any of the device's own methods.
+    fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<usize>;
+
+    /// The channel was closed, by the guest or because of its fault: forget everything that it set up.
+    fn closed(&mut self, context: &mut DeviceContext<'_>);
+
+    /// The time that [`ChannelDevice::deadline_ns`] named has come, or passed.
+    fn tick(&mut self, context: &mut DeviceContext<'_>);
+
+    /// When to call [`ChannelDevice::tick`]; the answer may change after any other call.
+    fn deadline_ns(&self) -> Option<u64>;
+}
+
+/// What the bus lends a device for the length of one call.
+pub struct DeviceContext<'a> {
+    /// The device's channel.
+    pub channel: ChannelId,
+    /// Time of this call.
+    pub now_ns: u64,
+    /// When the doorbell that led to this call was seen; [`DeviceContext::now_ns`] where there was none.
+    pub doorbell_ns: u64,
+    /// A clock, for a device that wants to say when it was done.
+    pub clock: &'a dyn crate::clock::Clock,
+    /// Whom to tell.
+    pub observer: &'a mut dyn Observer,
+}
+
+/// A rule of the device's protocol that the guest broke.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DeviceFault {
+    /// The framing inside the packet is wrong: nothing that follows can be trusted.
+    #[error("{0}")]
+    Pipe(String),
+    /// A message is malformed or out of place: the channel cannot go on.
+    #[error("{0}")]
+    Protocol(String),
+    /// A message that this host does not know, and may leave unanswered.
+    #[error("{0}")]
+    Ignored(String),
+}
+
+impl DeviceFault {
+    /// Whether the channel must be closed.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self, Self::Ignored(_))
+    }
+}

@@ -1,0 +1,312 @@
+//! The device: one channel, one protocol machine, one VRAM, one surface.
+
+use std::sync::Arc;
+
+use surface::{Surface, VramBytes, VramMapper};
+use synthvid::{
+    DirtRects, DirtVerdict, Features, Mode, ModeList, ModeListError, Rect, Situation, Size, Vsp, VspAction,
+    VspConfig,
+};
+use thiserror::Error;
+use vmbus::server::{OfferParams, PipeMode};
+use vmbus::{Guid, pipe};
+
+use super::implied::ImpliedDamage;
+use crate::channel::{ChannelDevice, DeviceContext, DeviceFault};
+use crate::observer::{DirtEvent, ImpliedRepaint, Observer, RepaintCause, VideoEvent};
+use crate::options::{Repaint, SynthvidOptions};
+
+/// Interface of a synthetic video device (`HV_SYNTHVID_GUID` in Linux `include/linux/hyperv.h`).
+const INTERFACE: Guid = Guid::from_u128(0xda0a7802_e377_4aac_8e77_0558eb1073f8);
+/// Our instance of it; any unique value does.
+const INSTANCE: Guid = Guid::from_u128(0x6b8c9d2e_51f4_4c0a_9a37_2f61d0c4b8e5);
+
+/// The options do not describe a device that can be offered.
+#[derive(Debug, Error)]
+pub enum SynthvidError {
+    /// An edge of a mode does not fit the wire's 16 bits.
+    #[error("mode {0} does not fit the wire, limit is 65535 either way")]
+    ModeSize(Size),
+    /// The list itself is wrong.
+    #[error(transparent)]
+    Modes(#[from] ModeListError),
+}
+
+/// A copy of the screen, and what it shows.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// `0x00RRGGBB`, row by row, without gaps.
+    pub pixels: Vec<u32>,
+}
+
+/// A synthetic video device.
+pub struct Synthvid {
+    options: SynthvidOptions,
+    vsp: Vsp,
+    mapper: Box<dyn VramMapper>,
+    vram: Option<Arc<dyn VramBytes>>,
+    situation: Option<Situation>,
+    surface: Surface,
+    implied: ImpliedDamage,
+    /// What the host wants now.
+    dirt_wanted: bool,
+    /// What the guest was last told since it opened the channel.
+    dirt_told: Option<bool>,
+    /// Rectangles of the message at hand; kept for its allocation.
+    accepted: Vec<Rect>,
+}
+
+impl Synthvid {
+    /// A device as `options` describe it, whose VRAM `mapper` will map.
+    ///
+    /// *Errors*: options that no offer can hold; [`SynthvidOptions::parse`] lets none of them through.
+    pub fn new(options: SynthvidOptions, mapper: Box<dyn VramMapper>) -> Result<Self, SynthvidError> {
+        let modes = mode_list(&options)?;
+        let config = VspConfig { versions: options.versions(), ..VspConfig::new(modes, options.vram_bytes) };
+        let vsp = Vsp::new(config);
+        Ok(Self {
+            implied: ImpliedDamage::new(options.repaint == Repaint::Implied),
+            dirt_wanted: options.dirt,
+            dirt_told: None,
+            vsp,
+            mapper,
+            vram: None,
+            situation: None,
+            surface: Surface::new(),
+            accepted: Vec::new(),
+            options,
+        })
+    }
+
+    /// What the device was made from.
+    pub fn options(&self) -> &SynthvidOptions {
+        &self.options
+    }
+
+    /// The host's surface: what the guest declared, and nothing else.
+    pub fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
+    /// A copy of the surface.
+    pub fn picture(&self) -> Picture {
+        Picture {
+            width: self.surface.size().width,
+            height: self.surface.size().height,
+            pixels: self.surface.pixels().to_vec(),
+        }
+    }
+
+    /// The screen as the guest last described it.
+    pub fn situation(&self) -> Option<&Situation> {
+        self.situation.as_ref()
+    }
+
+    /// A repaint is waiting to be done, so the picture is not final.
+    pub fn repaint_pending(&self) -> bool {
+        self.implied.deadline_ns().is_some()
+    }
+
+    /// Says whether the host wants DIRT from now on; the guest hears of it with the next packets.
+    pub fn want_dirt(&mut self, wanted: bool) {
+        self.dirt_wanted = wanted;
+    }
+
+    /// Tells the guest what is wanted, if it has described its screen and was told otherwise before.
+    ///
+    /// Once per change and no more: hyperv_fb answers each FEATURE_CHANGE with a SITUATION_UPDATE.
+    fn announce_demand(&mut self, now_ns: u64, observer: &mut dyn Observer) {
+        if self.situation.is_none() || self.dirt_told == Some(self.dirt_wanted) {
+            return;
+        }
+        self.vsp.want(Features { dirt: self.dirt_wanted, ..Features::NONE });
+        if self.dirt_told == Some(false) && self.dirt_wanted {
+            self.implied.note(RepaintCause::DirtWanted, now_ns);
+        }
+        self.dirt_told = Some(self.dirt_wanted);
+        observer.video(now_ns, &VideoEvent::FeatureChange { dirt: self.dirt_wanted });
+    }
+
+    fn map_vram(&mut self, gpa: u64, bytes: u64, context: &mut DeviceContext<'_>) {
+        self.vram = None;
+        match self.mapper.map(gpa, bytes) {
+            Ok(vram) => {
+                self.vram = Some(vram);
+                self.vsp.vram_mapped(true);
+                self.implied.note(RepaintCause::VramMoved, context.now_ns);
+                if let Some(kind) = self.mapper.kind() {
+                    context.observer.video(context.now_ns, &VideoEvent::VramMapped { gpa, bytes, kind });
+                }
+            }
+            Err(error) => {
+                self.vsp.vram_mapped(false);
+                tracing::warn!("VRAM of the guest is not acknowledged: {error}");
+                context.observer.video(context.now_ns, &VideoEvent::VramRefused { gpa });
+            }
+        }
+    }
+
+    fn change_situation(&mut self, situation: Situation, context: &mut DeviceContext<'_>) {
+        self.surface.resize(situation.size());
+        // Linux repeats its situation as an answer to FEATURE_CHANGE; only a new one means new pixels.
+        if self.situation != Some(situation) {
+            self.implied.note(RepaintCause::Situation, context.now_ns);
+        }
+        self.situation = Some(situation);
+        let event = VideoEvent::Situation {
+            width: situation.width,
+            height: situation.height,
+            pitch: situation.pitch_bytes,
+            depth: situation.format.depth_bits(),
+            active: situation.active,
+        };
+        context.observer.video(context.now_ns, &event);
+        self.announce_demand(context.now_ns, context.observer);
+    }
+}
+
+impl Synthvid {
+    fn apply_dirt(
+        &mut self,
+        rects: DirtRects<'_>,
+        context: &mut DeviceContext<'_>,
+    ) -> Result<(), DeviceFault> {
+        let (Some(situation), Some(vram)) = (self.situation, self.vram.clone()) else {
+            return Err(DeviceFault::Protocol("DIRT without a screen".into()));
+        };
+        let bounds = situation.bounds();
+        let count = rects.len();
+        self.accepted.clear();
+        self.accepted.extend(rects.filter_map(|rect| DirtVerdict::of(rect, bounds).accepted()));
+        let (mut declared_px, mut changed_px) = (0, 0);
+        for rect in &self.accepted {
+            let applied = self.surface.apply(vram.as_ref(), &situation, *rect).map_err(vram_lost)?;
+            declared_px += applied.copied_px;
+            changed_px += applied.changed_px;
+        }
+        let rejected = count - self.accepted.len();
+        context.observer.dirt(&DirtEvent {
+            doorbell_ns: context.doorbell_ns,
+            done_ns: context.clock.now_ns(),
+            rects: u32::try_from(count).unwrap_or(u32::MAX),
+            rejected_rects: u32::try_from(rejected).unwrap_or(u32::MAX),
+            declared_px,
+            changed_px,
+            accepted: &self.accepted,
+        });
+        Ok(())
+    }
+
+    /// Copies the whole screen for a cause that is no DIRT.
+    fn repaint(&mut self, cause: RepaintCause, context: &mut DeviceContext<'_>) {
+        let (Some(situation), Some(vram)) = (self.situation, self.vram.clone()) else { return };
+        match self.surface.apply(vram.as_ref(), &situation, situation.bounds()) {
+            Ok(applied) => {
+                let repaint = ImpliedRepaint { cause, px: applied.copied_px, changed_px: applied.changed_px };
+                context.observer.implied_repaint(context.now_ns, &repaint);
+            }
+            Err(error) => tracing::warn!("the screen cannot be repainted: {error}"),
+        }
+    }
+
+    /// Lets go of what the guest set up; the last picture stays.
+    fn release(&mut self, context: &mut DeviceContext<'_>) {
+        self.vsp.reset();
+        self.implied.clear();
+        self.situation = None;
+        self.dirt_told = None;
+        if self.vram.take().is_some() {
+            self.mapper.unmap();
+            context.observer.video(context.now_ns, &VideoEvent::VramUnmapped);
+        }
+    }
+}
+
+impl ChannelDevice for Synthvid {
+    fn offer(&self) -> OfferParams {
+        OfferParams {
+            interface_type: INTERFACE,
+            instance: INSTANCE,
+            pipe: PipeMode::Message,
+            mmio_megabytes: u16::try_from(self.options.vram_bytes >> 20).unwrap_or(u16::MAX),
+        }
+    }
+
+    fn opened(&mut self, context: &mut DeviceContext<'_>) {
+        self.release(context);
+    }
+
+    fn receive(&mut self, payload: &[u8], context: &mut DeviceContext<'_>) -> Result<(), DeviceFault> {
+        let message = pipe::unframe(payload).map_err(|fault| DeviceFault::Pipe(fault.to_string()))?;
+        let unknown = self.vsp.stats().unknown_messages;
+        let action = self.vsp.receive(message).map_err(|fault| DeviceFault::Protocol(fault.to_string()))?;
+        match action {
+            None if self.vsp.stats().unknown_messages != unknown => {
+                return Err(DeviceFault::Ignored("video message with an unknown number".into()));
+            }
+            None => {}
+            Some(VspAction::Version { version, accepted }) => {
+                let event = VideoEvent::Version { major: version.major(), minor: version.minor(), accepted };
+                context.observer.video(context.now_ns, &event);
+            }
+            Some(VspAction::MapVram { gpa, bytes, .. }) => self.map_vram(gpa, bytes, context),
+            Some(VspAction::Situation(situation)) => self.change_situation(situation, context),
+            Some(VspAction::Dirt(rects)) => self.apply_dirt(rects, context)?,
+            Some(VspAction::PointerPosition(position)) => {
+                let event =
+                    VideoEvent::PointerPosition { visible: position.visible, x: position.x, y: position.y };
+                context.observer.video(context.now_ns, &event);
+            }
+            Some(VspAction::PointerShape(shape)) => {
+                let event = VideoEvent::PointerShape { width: shape.size.width, height: shape.size.height };
+                context.observer.video(context.now_ns, &event);
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let (header, body) = buffer.split_at_mut_checked(pipe::HEADER_SIZE)?;
+        let len = self.vsp.poll_transmit(body)?;
+        header.copy_from_slice(&pipe::header(len).ok()?);
+        Some(pipe::HEADER_SIZE + len)
+    }
+
+    fn closed(&mut self, context: &mut DeviceContext<'_>) {
+        self.release(context);
+    }
+
+    fn tick(&mut self, context: &mut DeviceContext<'_>) {
+        self.announce_demand(context.now_ns, context.observer);
+        if let Some(cause) = self.implied.take_due(context.now_ns) {
+            self.repaint(cause, context);
+        }
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        let announce = (self.situation.is_some() && self.dirt_told != Some(self.dirt_wanted)).then_some(0);
+        announce.or_else(|| self.implied.deadline_ns())
+    }
+}
+
+/// The offered modes as the wire has them.
+fn mode_list(options: &SynthvidOptions) -> Result<ModeList, SynthvidError> {
+    let modes: Vec<Mode> = options
+        .modes
+        .iter()
+        .map(|size| match (u16::try_from(size.width), u16::try_from(size.height)) {
+            (Ok(width), Ok(height)) => Ok(Mode::new(width, height)),
+            _ => Err(SynthvidError::ModeSize(*size)),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(ModeList::new(&modes, options.default_mode)?)
+}
+
+/// The situation was checked against the VRAM, so this is memory that went away.
+fn vram_lost(error: surface::VramError) -> DeviceFault {
+    DeviceFault::Protocol(format!("VRAM cannot be read: {error}"))
+}

@@ -1,0 +1,10 @@
+//! The synthetic video device, `hyperv-synthvid`.
+//!
+//! [`Synthvid`] puts three things together: the protocol (`synthvid::Vsp`), the VRAM that the guest declares
+//! (through a `surface::VramMapper`, which the VMM supplies), and the host's surface, which changes only through
+//! declared rectangles and through the counted implied repaints of [`implied`].
+
+mod device;
+mod implied;
+
+pub use device::{Picture, Synthvid, SynthvidError};
