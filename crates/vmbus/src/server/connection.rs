@@ -79,13 +79,11 @@ impl Server {
         let vp = contact.target_vp.get();
         self.check_vp::<InitiateContact>(vp)?;
         let wanted_sint = if has_message_sint(wire) { contact.msg_sint() } else { sint::VMBUS };
-        let outcome = check_sint(wanted_sint).and(check_posted_to(
-            InitiateContact::TYPE,
-            connection,
-            message_connection(wire),
-        ));
+        let sint_valid = check_sint(wanted_sint);
+        let posted_well = check_posted_to(InitiateContact::TYPE, connection, message_connection(wire));
+        let outcome = sint_valid.and(posted_well);
         // A guest that is not answered hangs, so even a wrong contact is refused where it can hear it.
-        let sint = if check_sint(wanted_sint).is_ok() { wanted_sint } else { sint::VMBUS };
+        let sint = if sint_valid.is_ok() { wanted_sint } else { sint::VMBUS };
         let version = Version::from_wire(wire).filter(|version| outcome.is_ok() && self.accepts(*version));
         self.disconnect(After::Contact { target: Target { vp, sint }, version });
         outcome
