@@ -47,7 +47,7 @@ enum Command {
     },
     /// Check formatting, lints, documentation, the crate graph, the source rules and licences.
     Check,
-    /// Check that packages use each other in the documented directions, and print how.
+    /// Check that packages use each other in the documented directions, and the source rules; print the graph.
     Graph,
     /// Run what CI runs: every check, then every test.
     Ci,
@@ -68,7 +68,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Demo { more } => demo::execute(&workspace, more),
         Command::Test { more } => tests_run::execute(&workspace, more),
         Command::Check => checks::execute(&workspace),
-        Command::Graph => graph::execute(&workspace),
+        Command::Graph => graph::execute(&workspace).and(source_rules::execute(&workspace)),
         Command::Ci => checks::execute_as_ci(&workspace),
     }
 }

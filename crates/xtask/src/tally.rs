@@ -11,7 +11,7 @@ pub(crate) struct Tally {
     pub(crate) passed: u64,
     /// Tests that failed, and programs that died.
     pub(crate) failed: u64,
-    /// Tests that did not run, and tests that passed without running: lines with the word SKIPPED.
+    /// Tests that did not run, and tests that passed without running: lines that begin with the word SKIPPED.
     pub(crate) skipped: u64,
     program: Option<Program>,
     in_successes: bool,
@@ -52,7 +52,7 @@ impl Tally {
             program.passed += u64::from(line.ends_with(" ... ok"));
             program.failed += u64::from(line.ends_with(" ... FAILED"));
         }
-        let skipped = line.contains("SKIPPED");
+        let skipped = line.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("skipped"));
         self.skipped += u64::from(skipped);
         skipped || (!self.in_successes && !line.is_empty())
     }

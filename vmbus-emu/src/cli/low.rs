@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use device_model::options::ByteSize;
 
-use super::choices::{KvmChoice, ProgressStyle, Scenario, SynicChoice, VmbusVersion};
+use super::choices::{KvmChoice, ProgressStyle, Scenario, SynicChoice};
 
 /// A KVM host for Linux's Hyper-V video drivers.
 #[derive(Debug, Parser)]
@@ -55,8 +55,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAME[,KEY=VALUE...]")]
     pub(super) device: Vec<String>,
     /// Highest VMBus version to accept.
-    #[arg(long, value_name = "VERSION", default_value_t)]
-    pub(super) vmbus_version: VmbusVersion,
+    #[arg(long, value_name = "VERSION", default_value_t = vmbus::Version::LATEST)]
+    pub(super) vmbus_version: vmbus::Version,
     /// Virtual processors, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(super) cpus: u32,

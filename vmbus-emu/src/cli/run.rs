@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use device_model::options::{ByteSize, SynthvidOptions};
+use device_model::options::{ByteSize, SynthvidOptions, nearest};
+use guest_kit::packages::KNOWN_GUESTS;
 
-use super::choices::{KvmChoice, Scenario, SynicChoice, VmbusVersion};
+use super::choices::{KvmChoice, Scenario, SynicChoice};
 use super::{files, low, video_device};
 use crate::exit::ExitError;
 use crate::output::{ConsoleOutput, ResultFiles};
@@ -32,7 +33,7 @@ pub(crate) struct RunArgs {
     /// The video device.
     pub(crate) video: SynthvidOptions,
     /// Highest VMBus version to accept.
-    pub(crate) vmbus_version: VmbusVersion,
+    pub(crate) vmbus_version: vmbus::Version,
     /// Virtual processors, 1 to 64.
     pub(crate) cpus: u32,
     /// Guest memory in bytes, whole MiB.
@@ -54,7 +55,7 @@ pub(crate) struct RunArgs {
 /// Where a guest's kernel comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GuestSource {
-    /// A name that the guest kit resolves, such as `debian/6.1-cloud`; the agent is its init.
+    /// A name that the guest kit knows, such as `debian/6.1-cloud`; the agent is its init.
     Named(String),
     /// A file of the user's.
     Files {
@@ -147,18 +148,17 @@ fn guest_source(
     Ok(GuestSource::Files { kernel, userland })
 }
 
-/// A name's form; whether such a guest exists is for the guest kit to say.
+/// A name that the guest kit knows.
 fn named_guest(name: String) -> Result<GuestSource, ExitError> {
-    let plain = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
-    };
-    match name.split_once('/') {
-        Some((suite, flavour)) if plain(suite) && plain(flavour) => Ok(GuestSource::Named(name)),
-        _ => Err(ExitError::usage(format!("--guest: \"{name}\" is not of the form SUITE/KERNEL"))
-            .with_hint("for example debian/6.1-cloud; a file of your own is named by --kernel FILE")),
+    if KNOWN_GUESTS.iter().any(|guest| guest.name == name) {
+        return Ok(GuestSource::Named(name));
     }
+    let known: Vec<&str> = KNOWN_GUESTS.iter().map(|guest| guest.name).collect();
+    let message = format!("--guest: unknown guest \"{name}\", known guests: {}", known.join(", "));
+    Err(ExitError::usage(message).with_hint(match nearest(&name, known) {
+        Some(guest) => format!("did you mean {guest}?"),
+        None => "a kernel file of your own is named by --kernel FILE".to_owned(),
+    }))
 }
 
 fn scenario(asked: Option<Scenario>, guest: &GuestSource) -> Result<Scenario, ExitError> {
