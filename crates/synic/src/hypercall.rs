@@ -11,6 +11,10 @@ use crate::{DoorbellTable, Inbox, MAX_CONNECTION_ID, Payload, PostedMessage, Syn
 
 /// A hypercall that made sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one exit on a vCPU thread, which shall not allocate"
+)]
 pub enum Call {
     /// HvCallPostMessage.
     PostMessage(PostedMessage),
@@ -139,3 +143,6 @@ fn decode_signal_event(word: u64) -> Result<Call, Status> {
     }
     Ok(Call::SignalEvent { connection_id })
 }
+
+#[cfg(test)]
+mod tests;

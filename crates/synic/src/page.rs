@@ -143,3 +143,6 @@ where
     slice.bitmap().mark_dirty(0, size_of::<A>());
     Ok(result)
 }
+
+#[cfg(test)]
+mod tests;

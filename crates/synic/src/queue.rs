@@ -162,3 +162,6 @@ impl VpQueues {
         &mut self.queues[sint.index()]
     }
 }
+
+#[cfg(test)]
+mod tests;

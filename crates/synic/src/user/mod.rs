@@ -202,11 +202,9 @@ where
     fn signal_event(&self, vp: u32, sint: u8, flag: u16) -> Result<(), SignalError> {
         let flag = EventFlag::new(flag).ok_or(SignalError::NoSuchFlag { flag })?;
         let (mut state, sint) = self.target(vp, sint)?;
-        let page = state.event_page().ok_or(SignalError::NotReady {
-            vp,
-            sint: sint.number(),
-            flag: flag.number(),
-        })?;
+        let Some(page) = state.event_page() else {
+            return Err(SignalError::NotReady { vp, sint: sint.number(), flag: flag.number() });
+        };
         let was_clear = page::set_flag(&*self.memory.memory(), page, sint, flag)
             .inspect_err(|_| self.stats().page_faults.increment())?;
         if was_clear {

@@ -129,6 +129,9 @@ where
     }
 
     fn write(&self, vp: u32, index: u32, value: u64) -> Result<WriteOutcome, MsrFault> {
+        if vp >= self.config.vps {
+            return Err(MsrFault::NoSuchVp { msr: index, vp });
+        }
         let page_fault = |fault| MsrFault::Page { msr: index, fault };
         match index {
             msr::GUEST_OS_ID => {

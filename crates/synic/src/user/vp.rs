@@ -85,12 +85,12 @@ impl VpState {
 
     /// The event flags page, if the guest has the SynIC and the page enabled.
     pub(super) fn event_page(&self) -> Option<GuestAddress> {
-        (self.scontrol & ENABLE != 0).then(|| page::enabled_page(self.siefp)).flatten()
+        self.is_enabled().then(|| page::enabled_page(self.siefp)).flatten()
     }
 
     /// Something waits for this guest: a message, or an interrupt that would be taken if raised again.
     pub(super) fn is_waiting(&self) -> bool {
-        self.queues.any_waiting() || Sint::all().any(|sint| self.owes(sint) && self.vector(sint).is_some())
+        self.queues.any_waiting() || Sint::all().any(|sint| self.owes(sint) && self.may_interrupt(sint))
     }
 
     /// Delivers what waits for any SINT, and raises what is owed.
@@ -127,7 +127,7 @@ impl VpState {
     pub(super) fn raise<I: InterruptSink>(&mut self, sink: &I, stats: &SynicStats, sint: Sint) {
         let register = SintRegister::from(self.sint(sint));
         let bit = 1 << sint.number();
-        if register.masked {
+        if register.masked || !self.is_enabled() {
             self.owed |= bit;
             return;
         }
@@ -156,17 +156,20 @@ impl VpState {
     }
 
     fn message_page(&self) -> Option<GuestAddress> {
-        (self.scontrol & ENABLE != 0).then(|| page::enabled_page(self.simp)).flatten()
+        self.is_enabled().then(|| page::enabled_page(self.simp)).flatten()
     }
 
     fn owes(&self, sint: Sint) -> bool {
         self.owed & (1 << sint.number()) != 0
     }
 
-    /// The vector that an interrupt of `sint` would have now.
-    fn vector(&self, sint: Sint) -> Option<u8> {
+    fn may_interrupt(&self, sint: Sint) -> bool {
         let register = SintRegister::from(self.sint(sint));
-        (!register.masked && !register.polling).then_some(register.vector)
+        self.is_enabled() && !register.masked && !register.polling
+    }
+
+    fn is_enabled(&self) -> bool {
+        self.scontrol & ENABLE != 0
     }
 }
 
