@@ -68,7 +68,11 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Demo { more } => demo::execute(&workspace, more),
         Command::Test { more } => tests_run::execute(&workspace, more),
         Command::Check => checks::execute(&workspace),
-        Command::Graph => graph::execute(&workspace).and(source_rules::execute(&workspace)),
+        Command::Graph => {
+            let graph = graph::execute(&workspace);
+            let rules = source_rules::execute(&workspace);
+            graph.and(rules)
+        }
         Command::Ci => checks::execute_as_ci(&workspace),
     }
 }

@@ -62,7 +62,8 @@ pub(super) const LAYERS: &[Package] = &[
     Package {
         name: "guest-sim",
         layer: 2,
-        may_use: &["hv-abi", "synic", "synthvid", "vmbus"],
+        // surface, because the memory of a simulated guest is what a device maps VRAM from.
+        may_use: &["hv-abi", "surface", "synic", "synthvid", "vmbus"],
         never: &["device-model", "kvm-bindings", "kvm-ioctls"],
         ..PLAIN
     },
