@@ -4,8 +4,9 @@ use zerocopy::IntoBytes;
 
 use synthvid::PixelFormat;
 
-/// Pixels in one chunk. Chunk and target together stay in the first-level cache (2 x 8 KiB of 32).
-pub(crate) const CHUNK_PX: usize = 2048;
+/// Pixels in one chunk: 4 KiB, so that it is still in the first-level cache when it is compared. Larger chunks
+/// measured slower.
+pub(crate) const CHUNK_PX: usize = 1024;
 
 /// Red, green and blue of a surface pixel.
 const RGB_MASK: u32 = 0x00ff_ffff;
@@ -51,14 +52,13 @@ impl Scratch {
 
 /// Makes `target` equal to `source` and gives the number of pixels whose colour changed.
 ///
-/// The count comes first and the store only if there is something to store: both loops become vector code, and a
-/// chunk that did not change costs no memory writes.
+/// One pass without a branch, which becomes vector code: it touches the target's memory once, as a plain copy would.
 pub(crate) fn copy_changed(target: &mut [u32], source: &[u32]) -> u32 {
-    let changed = count_changed(target, source);
-    if changed != 0 {
-        for (target, source) in target.iter_mut().zip(source) {
-            *target = source & RGB_MASK;
-        }
+    let mut changed = 0;
+    for (target, source) in target.iter_mut().zip(source) {
+        let pixel = source & RGB_MASK;
+        changed += u32::from(*target != pixel);
+        *target = pixel;
     }
     changed
 }

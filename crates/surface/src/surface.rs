@@ -28,7 +28,7 @@ impl std::ops::AddAssign for Applied {
 pub struct Difference {
     /// Pixels that differ.
     pub px: u64,
-    /// A rectangle around them, exact in its rows and to at most 2048 columns; empty if there are none.
+    /// A rectangle around them, exact in its rows and to at most 1024 columns; empty if there are none.
     pub bounds: Rect,
 }
 
