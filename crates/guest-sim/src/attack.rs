@@ -38,7 +38,7 @@ pub enum Attack {
     PacketLongerThanRing,
     /// A packet whose payload starts behind its end.
     PayloadBehindPacket,
-    /// A packet with four bytes, too few for a pipe header.
+    /// A packet without a payload, too short for a pipe header.
     PipeHeaderTruncated,
     /// A pipe header with a type that does not exist.
     PipeTypeUnknown,
@@ -145,10 +145,10 @@ impl Attack {
             Self::SignalUnknownConnection => Strike::Signal { connection: 0x00ab_cdef },
             Self::WriteIndexOutOfRange => Strike::WriteIndex(0xffff_fff8),
             Self::WriteIndexUnaligned => Strike::WriteIndex(13),
-            Self::PacketShorterThanDescriptor => Strike::RingBytes(packet(2, 0)),
-            Self::PacketLongerThanRing => Strike::RingBytes(packet(2, 0xffff)),
-            Self::PayloadBehindPacket => Strike::RingBytes(packet(0x2000, 4)),
-            Self::PipeHeaderTruncated => Strike::Packet(vec![1, 0, 0, 0]),
+            Self::PacketShorterThanDescriptor => Strike::RingBytes(packet(2, 0, 32)),
+            Self::PacketLongerThanRing => Strike::RingBytes(packet(2, 0xffff, 32)),
+            Self::PayloadBehindPacket => Strike::RingBytes(packet(0x2000, 3, 32)),
+            Self::PipeHeaderTruncated => Strike::RingBytes(packet(2, 2, 24)),
             Self::PipeTypeUnknown => Strike::Packet(words(&[77, 8, 10, 8])),
             Self::PipeSizeTooLarge => Strike::Packet(words(&[1, 0x7fff_ffff, 10, 8])),
             Self::VideoHeaderTruncated => Strike::Video(vec![10, 0, 0]),
@@ -189,12 +189,12 @@ fn gpadl_header(relid: u32, pages: u16) -> Vec<u32> {
     vec![relid, 0xbad, (range_bytes & 0xffff) | 1 << 16, u32::from(pages) * 4096, 0, 1, 0]
 }
 
-/// An in-band packet: its descriptor as given, and 32 bytes in all.
-fn packet(offset_qwords: u16, len_qwords: u16) -> Vec<u8> {
+/// An in-band packet: its descriptor as given, and `bytes` in all.
+fn packet(offset_qwords: u16, len_qwords: u16, bytes: usize) -> Vec<u8> {
     let [offset_low, offset_high] = offset_qwords.to_le_bytes();
     let [len_low, len_high] = len_qwords.to_le_bytes();
     let mut packet = vec![6, 0, offset_low, offset_high, len_low, len_high];
-    packet.resize(32, 0);
+    packet.resize(bytes, 0);
     packet
 }
 

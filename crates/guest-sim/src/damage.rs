@@ -28,7 +28,7 @@ impl UpdateTimer {
 
     /// Starts the timer if it does not run, damage or not.
     pub(crate) fn start(&mut self, now_ns: u64) {
-        self.due_ns.get_or_insert(now_ns.saturating_add(UPDATE_DELAY_NS));
+        self.due_ns.get_or_insert_with(|| now_ns.saturating_add(UPDATE_DELAY_NS));
     }
 
     /// When [`Self::expire`] has something to do.
@@ -70,7 +70,7 @@ impl DeferredIo {
     pub(crate) fn touch(&mut self, offset: u64, len: u64, now_ns: u64) {
         let Some(last) = len.checked_sub(1).and_then(|last| offset.checked_add(last)) else { return };
         self.pages.extend(offset / PAGE_BYTES..=last / PAGE_BYTES);
-        self.due_ns.get_or_insert(now_ns.saturating_add(UPDATE_DELAY_NS));
+        self.due_ns.get_or_insert_with(|| now_ns.saturating_add(UPDATE_DELAY_NS));
     }
 
     /// When [`Self::expire`] has something to do.

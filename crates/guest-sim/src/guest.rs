@@ -224,6 +224,14 @@ impl SimGuest {
         SimVramMapper::new(self.memory.clone())
     }
 
+    /// User space and the kernel each draw a pixel, beside the script.
+    #[cfg(test)]
+    pub(crate) fn draw_both_ways(&mut self, now_ns: u64) {
+        let Some(driver) = &mut self.driver else { return };
+        driver.fill(Rect::new(0, 0, 1, 1), 0xff, now_ns);
+        driver.write_mapping(Rect::new(9, 9, 10, 10), now_ns, |_, _| 0xff00);
+    }
+
     fn on_event(&mut self, event: BusEvent, now_ns: u64) -> Result<(), SimError> {
         match event {
             BusEvent::Opened { offer, version } => {

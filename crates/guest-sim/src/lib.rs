@@ -27,6 +27,8 @@ mod guest;
 pub mod memory;
 mod ring_memory;
 mod script;
+#[cfg(test)]
+mod tests;
 
 pub use attack::Attack;
 pub use clock::VirtualClock;
