@@ -1,4 +1,6 @@
-use vm_memory::GuestMemoryMmap;
+use vm_memory::bitmap::BS;
+use vm_memory::guest_memory::GuestMemorySliceIterator;
+use vm_memory::{GuestMemoryMmap, GuestMemoryResult};
 
 use super::*;
 
@@ -37,6 +39,40 @@ fn occupied_slot_keeps_its_message_and_gets_the_pending_flag() {
     assert_eq!(deliver(&memory, SIMP, Sint::VMBUS, &payload(b"two")), Ok(Delivery::Busy));
     assert_eq!(bytes::<8>(&memory, 0x1200), *b"\x01\0\0\0\x03\x01\0\0");
     assert_eq!(bytes::<3>(&memory, 0x1210), *b"one");
+}
+
+/// Memory whose guest frees the slot of SINT 2, and looks at its flags, just before the host sets one: the
+/// one moment in which nobody would write EOM.
+struct GuestFreesFirst(GuestMemoryMmap);
+
+impl GuestMemory for GuestFreesFirst {
+    type PhysicalMemory = GuestMemoryMmap;
+    type Bitmap = ();
+
+    fn check_range(&self, addr: GuestAddress, count: usize, access: Permissions) -> bool {
+        GuestMemory::check_range(&self.0, addr, count, access)
+    }
+
+    fn get_slices<'a>(
+        &'a self,
+        addr: GuestAddress,
+        count: usize,
+        access: Permissions,
+    ) -> GuestMemoryResult<impl GuestMemorySliceIterator<'a, BS<'a, ()>>> {
+        if addr == GuestAddress(0x1205) {
+            self.0.store(0_u32, GuestAddress(0x1200), Ordering::SeqCst)?;
+        }
+        GuestMemory::get_slices(&self.0, addr, count, access)
+    }
+}
+
+#[test]
+fn slot_freed_just_before_the_pending_flag_is_filled_at_once() {
+    let memory = GuestFreesFirst(ram());
+    deliver(&memory, SIMP, Sint::VMBUS, &payload(b"one")).expect("in ram");
+    assert_eq!(deliver(&memory, SIMP, Sint::VMBUS, &payload(b"two")), Ok(Delivery::Delivered));
+    assert_eq!(bytes::<8>(&memory.0, 0x1200), *b"\x01\0\0\0\x03\0\0\0");
+    assert_eq!(bytes::<3>(&memory.0, 0x1210), *b"two");
 }
 
 #[test]
