@@ -2,7 +2,8 @@
 //!
 //! Host to guest: [`Request`]s, one at a time, each answered by exactly one [`Event::Done`] with the same id (after it,
 //! nothing for `power_off`, `reboot` and `crash`, which end the guest). Guest to host: [`Event`]s. At start the agent sends
-//! `hello`, `modules`, then `driver` or `no_driver`, unasked, and only then reads requests.
+//! `hello`, `modules`, then `driver` or `no_driver`, unasked, and only then reads requests. Where there is a screen it has cleared the text
+//! console before, and hidden its cursor.
 //!
 //! Everything that comes from the guest is untrusted: lines are bounded by [`crate::lines::MAX_LINE_BYTES`], and a line that does
 //! not parse is the guest's mistake, never ours.

@@ -11,10 +11,18 @@ const CONSOLE: &str = "/dev/tty1";
 /// Its cells: rows, columns, cursor column, cursor row, then a character and an attribute byte each.
 const CELLS: &str = "/dev/vcsa1";
 
-/// Resets and clears the console, hides its cursor (which blinks, and would be in the picture or not), and prints numbered lines.
+/// Resets the console, hides its cursor, clears it, cursor home.
+const CLEAR: &[u8] = b"\x1bc\x1b[?25l\x1b[2J\x1b[H";
+
+/// Clears the console and hides its cursor, which blinks, and would be in a picture or not.
+pub(crate) fn clear() -> io::Result<()> {
+    OpenOptions::new().write(true).open(CONSOLE)?.write_all(CLEAR)
+}
+
+/// Clears the console, then prints numbered lines.
 pub(crate) fn print_lines(count: u32) -> io::Result<()> {
     let mut console = io::BufWriter::new(OpenOptions::new().write(true).open(CONSOLE)?);
-    console.write_all(b"\x1bc\x1b[?25l\x1b[2J\x1b[H")?;
+    console.write_all(CLEAR)?;
     for number in 1..=count {
         writeln!(console, "{}\r", console_line(number, count))?;
     }

@@ -69,6 +69,10 @@ impl Guest {
         }
         match Framebuffer::open() {
             Ok(screen) => {
+                // Before anybody draws: the console's cursor would blink in the middle of the picture.
+                if let Err(error) = console::clear() {
+                    self.port.send(&Event::Log { text: format!("cannot clear the console: {error}") });
+                }
                 self.port.send(&Event::Driver(screen.geometry().clone()));
                 self.screen = Some(screen);
             }
