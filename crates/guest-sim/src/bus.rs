@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use hv_abi::hypercall::Status;
+use hv_abi::message;
 use synic::Sint;
 use synic::loopback::LoopbackGuest;
+use vm_memory::{Bytes, GuestAddress};
 use vmbus::client::{Client, ClientAction, ClientConfig, Offer};
 use vmbus::server::PipeMode;
 use vmbus::{ConnectionId, GpadlId, Guid, Version};
@@ -113,6 +115,18 @@ impl GuestBus {
     /// The next thing that the driver must know.
     pub(crate) fn poll_event(&mut self) -> Option<BusEvent> {
         self.events.pop_front()
+    }
+
+    /// The host has left something in a message slot or an event flag, as an interrupt would tell.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        let (pages, sint) = (self.cpu.pages(), u64::from(Sint::VMBUS.number()));
+        let slot = pages.simp_gpa(VP) + sint * message::SLOT_SIZE + message::slot::TYPE;
+        let flags = pages.siefp_gpa(VP) + sint * message::EVENT_FLAGS_SIZE;
+        let mut bytes = [0; 256];
+        // The pages were given to the SynIC, so they can be read.
+        let _ = self.memory.ram().read_slice(&mut bytes, GuestAddress(flags));
+        let kind: u32 = self.memory.ram().read_obj(GuestAddress(slot)).unwrap_or(message::TYPE_NONE);
+        kind != message::TYPE_NONE || bytes.iter().any(|byte| *byte != 0)
     }
 
     /// A message waits because the host's queue was full: step again a little later.

@@ -137,10 +137,16 @@ impl SimGuest {
         Ok(progress)
     }
 
-    /// When to step again even if the host does nothing; `None` if the guest waits for its host alone, as Linux does
-    /// without a time limit for everything on the control channel, or if there is nothing left to do.
+    /// When to step again: `now_ns` if the host has left something for the guest, else when a timer or the script is
+    /// due.
+    ///
+    /// `None` if the guest waits for its host alone, as Linux does without a time limit for everything on the control
+    /// channel, or if there is nothing left to do. The answer changes after each step of guest or host.
     #[must_use]
     pub fn next_deadline(&self, now_ns: u64) -> Option<u64> {
+        if self.bus.is_interrupted() {
+            return Some(now_ns);
+        }
         let retry = self.bus.must_retry().then(|| now_ns.saturating_add(POST_RETRY_NS));
         let driver = self.driver.as_ref().and_then(Driver::next_deadline);
         let cue = self.next.as_ref().filter(|(_, act)| self.may_perform(act)).map(|(due, _)| *due);

@@ -8,7 +8,7 @@
 //!  step(now) ── guest ──▶ inbox, doorbells ──▶ host
 //!      ▲                                        │
 //!      └── SIMP, SIEFP, rings ◀─────────────────┘
-//!  nobody worked? clock.advance_to(min(guest.next_deadline(), the host's))
+//!  guest did not work? clock.advance_to(min(guest.next_deadline(now), the host's deadline))
 //! ```
 //!
 //! Timers, bounding boxes and rounding are those of Linux 6.1's driver, mistakes included; see [`damage`].

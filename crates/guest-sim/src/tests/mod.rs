@@ -106,6 +106,17 @@ fn handshake_completes_without_any_time_passing() {
 }
 
 #[test]
+fn message_that_waits_makes_the_deadline_now() {
+    let mut pair = Pair::demo();
+    assert_eq!(pair.guest.next_deadline(7), None);
+    let progress = pair.guest.step(7).expect("a guest");
+    assert!(progress.worked, "INITIATE_CONTACT");
+    assert_eq!(pair.guest.next_deadline(7), None, "Linux waits for VERSION_RESPONSE without a time limit");
+    assert!(pair.host.step(&pair.guest, 7));
+    assert_eq!(pair.guest.next_deadline(7), Some(7));
+}
+
+#[test]
 fn situation_comes_from_probe_and_again_from_set_par_and_from_feature_change() {
     let mut pair = Pair::demo();
     pair.settle().expect("a guest");
@@ -333,6 +344,13 @@ fn same_script_gives_the_same_traffic_twice() {
     for script in Script::ALL {
         assert!(traffic(script) == traffic(script), "{script}");
     }
+}
+
+#[test]
+fn guest_can_move_to_another_thread() {
+    let guest = SimGuest::new(SimConfig::new(Script::Idle, Box::new(pattern))).expect("memory");
+    let stepped = std::thread::spawn(move || guest.next_deadline(0)).join();
+    assert!(matches!(stepped, Ok(None)));
 }
 
 #[test]
