@@ -11,29 +11,29 @@ use vmm_sys_util::eventfd::EventFd;
 use super::error::MachineError;
 
 /// Bytes of a line; a longer one is cut in pieces of this size.
-pub const MAX_LINE_BYTES: usize = 16 << 10;
+pub(super) const MAX_LINE_BYTES: usize = 16 << 10;
 /// Lines that wait for the host. The guest never waits: what comes after them is dropped and counted.
-pub const MAX_LINES: usize = 4096;
+pub(super) const MAX_LINES: usize = 4096;
 /// Bytes of waiting lines in total, for a guest that sends long ones.
-pub const MAX_WAITING_BYTES: usize = 4 << 20;
+pub(super) const MAX_WAITING_BYTES: usize = 4 << 20;
 /// Bytes on their way into the guest.
-pub const MAX_INPUT_BYTES: usize = 64 << 10;
+pub(super) const MAX_INPUT_BYTES: usize = 64 << 10;
 
 /// The guest does not read what it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{wanted} bytes do not fit behind the {waiting} that wait for the guest, limit is {MAX_INPUT_BYTES}")]
-pub struct AgentPortFull {
+pub(crate) struct AgentPortFull {
     /// Bytes to be sent.
-    pub wanted: usize,
+    pub(crate) wanted: usize,
     /// Bytes that the guest has not read yet.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
 }
 
 /// Both directions of the link. Clones share it.
 ///
 /// Lines outlive the machine: what the guest sent before it powered off can still be read.
 #[derive(Clone)]
-pub struct AgentPort {
+pub(crate) struct AgentPort {
     shared: Arc<Shared>,
 }
 
@@ -64,12 +64,12 @@ impl AgentPort {
     }
 
     /// The next line that the guest sent, without its line end, if there is one already.
-    pub fn try_line(&self) -> Option<String> {
+    pub(crate) fn try_line(&self) -> Option<String> {
         self.locked().pop()
     }
 
     /// The next line, waiting for it up to `timeout`.
-    pub fn line(&self, timeout: Duration) -> Option<String> {
+    pub(crate) fn line(&self, timeout: Duration) -> Option<String> {
         let deadline = Instant::now() + timeout;
         let mut state = self.locked();
         loop {
@@ -89,7 +89,7 @@ impl AgentPort {
     ///
     /// # Errors
     /// [`AgentPortFull`] when the guest has not read enough of what it was sent before; nothing is sent then.
-    pub fn write(&self, bytes: &[u8]) -> Result<(), AgentPortFull> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), AgentPortFull> {
         let mut state = self.locked();
         let waiting = state.input.len();
         if waiting + bytes.len() > MAX_INPUT_BYTES {
@@ -105,12 +105,12 @@ impl AgentPort {
     }
 
     /// Bytes from the guest that found the queue full.
-    pub fn dropped_bytes(&self) -> u64 {
+    pub(crate) fn dropped_bytes(&self) -> u64 {
         self.locked().dropped_bytes
     }
 
     /// Readable since the last read of the eventfd when lines came; for an event loop.
-    pub fn fd(&self) -> &EventFd {
+    pub(crate) fn fd(&self) -> &EventFd {
         &self.shared.fd
     }
 
@@ -175,7 +175,10 @@ impl State {
 impl Write for AgentPort {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.locked();
-        let complete = bytes.iter().fold(false, |complete, &byte| state.push(byte) || complete);
+        let mut complete = false;
+        for &byte in bytes {
+            complete |= state.push(byte);
+        }
         drop(state);
         if complete {
             self.shared.arrived.notify_all();

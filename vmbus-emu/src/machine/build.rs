@@ -10,7 +10,6 @@ use hv_kvm::mem_slots::MemorySlots;
 use hv_kvm::{KvmSynic, SynicMode, SynicParameters, open_synic};
 use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config};
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
-use vm_memory::GuestMemoryMmap;
 
 use super::acpi::{Platform, Tables};
 use super::agent_port::AgentPort;
@@ -48,11 +47,9 @@ pub(super) fn build(config: &MachineConfig) -> Result<Parts, MachineError> {
     let mode = choose_synic(config.synic, &caps)?;
 
     let ram = memory::create(&plan.ram)?;
-    let rsdp = Tables::build(
-        Platform { vcpus: config.vcpus, windows: plan.windows.ranges() },
-        boot::layout::ACPI,
-    )
-    .write(&ram)?;
+    let rsdp =
+        Tables::build(Platform { vcpus: config.vcpus, windows: plan.windows.ranges() }, boot::layout::ACPI)
+            .write(&ram)?;
     boot::write_page_tables(&ram)?;
     let entry = boot::load(config, &ram, rsdp)?;
 

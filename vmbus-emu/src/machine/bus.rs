@@ -69,7 +69,7 @@ impl PortBus {
         };
         match data.len() {
             1 | 2 | 4 => device.write(port, data),
-            _ => data.chunks(1).fold(None, |request, byte| request.or(device.write(port, byte))),
+            _ => data.chunks(1).filter_map(|byte| device.write(port, byte)).last(),
         }
     }
 
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn string_output_is_taken_byte_by_byte_and_keeps_its_power_request() {
         let (bus, recorder, exits) = bus();
-        assert_eq!(bus.write(0x10, &[9, 1, 2], &exits), Some(PowerRequest::Off));
+        assert_eq!(bus.write(0x10, &[1, 9, 2], &exits), Some(PowerRequest::Off));
         assert_eq!(recorder.0.lock().unwrap().len(), 3);
     }
 

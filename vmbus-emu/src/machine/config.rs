@@ -11,24 +11,24 @@ use vm_memory::GuestAddress;
 use super::console::ConsoleSink;
 
 /// Fewest MiB that a Debian kernel and a small initramfs start in.
-pub const MIN_RAM_MIB: u64 = 96;
+pub(crate) const MIN_RAM_MIB: u64 = 96;
 /// Most MiB: the high MMIO window starts at 64 GiB and RAM has a hole of 1 GiB below 4 GiB.
-pub const MAX_RAM_MIB: u64 = 63 << 10;
+pub(super) const MAX_RAM_MIB: u64 = 63 << 10;
 /// Most virtual processors; the SynIC's tables and 8-bit APIC ids are sized for it.
-pub const MAX_VCPUS: u32 = 64;
+pub(crate) const MAX_VCPUS: u32 = 64;
 /// Longest command line that fits its place in low memory, terminator included.
-pub const MAX_CMDLINE_BYTES: usize = 4096;
+pub(super) const MAX_CMDLINE_BYTES: usize = 4096;
 /// Smallest BAR 0 of the video function: hv_vmbus reserves MMIO space in units of 1 MiB.
-pub const MIN_BAR_BYTES: u32 = 1 << 20;
+pub(super) const MIN_BAR_BYTES: u32 = 1 << 20;
 
 /// The window below 4 GiB that VMBus drivers take MMIO space from; Hyper-V has it there too.
-pub const LOW_WINDOW: Range<u64> = 0xf800_0000..0xfc00_0000;
+pub(crate) const LOW_WINDOW: Range<u64> = 0xf800_0000..0xfc00_0000;
 /// The window above RAM, for guests that want more than the low one holds.
-pub const HIGH_WINDOW: Range<u64> = 0x10_0000_0000..0x11_0000_0000;
+pub(crate) const HIGH_WINDOW: Range<u64> = 0x10_0000_0000..0x11_0000_0000;
 
 /// Which SynIC to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SynicChoice {
+pub(crate) enum SynicChoice {
     /// The kernel's where KVM has all of it, else the one in user space.
     #[default]
     Auto,
@@ -41,30 +41,30 @@ pub enum SynicChoice {
 /// Plain data; [`Self::plan`] checks it. Building the same configuration again gives the same machine,
 /// which is how a guest is rebooted.
 #[derive(Clone, Debug)]
-pub struct MachineConfig {
+pub(crate) struct MachineConfig {
     /// RAM in MiB, [`MIN_RAM_MIB`] to [`MAX_RAM_MIB`].
-    pub ram_mib: u64,
+    pub(crate) ram_mib: u64,
     /// Virtual processors, 1 to [`MAX_VCPUS`].
-    pub vcpus: u32,
+    pub(crate) vcpus: u32,
     /// Linux bzImage with a 64-bit entry.
-    pub kernel: PathBuf,
+    pub(crate) kernel: PathBuf,
     /// Initial RAM disk, in any format that the kernel unpacks.
-    pub initrd: Option<PathBuf>,
+    pub(crate) initrd: Option<PathBuf>,
     /// Kernel command line.
-    pub cmdline: String,
+    pub(crate) cmdline: String,
     /// Which SynIC.
-    pub synic: SynicChoice,
+    pub(crate) synic: SynicChoice,
     /// The Generation 1 video function, or none.
-    pub video: Option<PciVideoFunction>,
+    pub(crate) video: Option<PciVideoFunction>,
     /// Address ranges for VMBus devices, ascending; the first lies below 4 GiB.
-    pub windows: Vec<Range<u64>>,
+    pub(crate) windows: Vec<Range<u64>>,
     /// Who gets the console's output beside the tail that the machine keeps.
-    pub console: ConsoleSink,
+    pub(crate) console: ConsoleSink,
 }
 
 impl MachineConfig {
     /// A machine with 512 MiB, one processor and the video function, that boots `kernel`.
-    pub fn new(kernel: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             ram_mib: 512,
             vcpus: 1,
@@ -109,7 +109,7 @@ pub(super) struct Plan {
 
 /// Why a configuration describes no machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// RAM size.
     #[error("{0} MiB of RAM, must be {MIN_RAM_MIB} to {MAX_RAM_MIB}")]
     Ram(u64),
@@ -155,11 +155,8 @@ fn check_cmdline(cmdline: &str) -> Result<(), ConfigError> {
     }
 }
 
-fn check_windows(
-    windows: &[Range<u64>],
-    ram: &[(GuestAddress, usize)],
-) -> Result<(), ConfigError> {
-    if !windows.first().is_some_and(|low| low.end <= 1 << 32) {
+fn check_windows(windows: &[Range<u64>], ram: &[(GuestAddress, usize)]) -> Result<(), ConfigError> {
+    if windows.first().is_none_or(|low| low.end > 1 << 32) {
         return Err(ConfigError::NoLowWindow);
     }
     let mut floor = 0;
@@ -186,9 +183,9 @@ fn check_video(video: &PciVideoFunction, windows: &[Range<u64>]) -> Result<(), C
     if !len.is_power_of_two() || len < MIN_BAR_BYTES {
         return Err(ConfigError::BarSize(len));
     }
-    let inside = windows.first().is_some_and(|low| {
-        low.start <= u64::from(base) && u64::from(base) + u64::from(len) <= low.end
-    });
+    let inside = windows
+        .first()
+        .is_some_and(|low| low.start <= u64::from(base) && u64::from(base) + u64::from(len) <= low.end);
     if inside && base.is_multiple_of(len) { Ok(()) } else { Err(ConfigError::BarPlace(base, len)) }
 }
 

@@ -10,20 +10,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::error::MachineError;
 
 /// Bytes of output kept in memory.
-pub const TAIL_BYTES: usize = 256 << 10;
+pub(super) const TAIL_BYTES: usize = 256 << 10;
 /// Bytes that wait for the end of their line before they go to the file and the callback regardless.
 const MAX_LINE_BYTES: usize = 4096;
 
 /// Called with each piece of output, a line with its line feed as a rule, on a vCPU thread: be quick.
-pub type ConsoleCallback = Arc<dyn Fn(&[u8]) + Send + Sync>;
+pub(crate) type ConsoleCallback = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 /// Who gets the console's output beside the tail.
 #[derive(Clone, Default)]
-pub struct ConsoleSink {
+pub(crate) struct ConsoleSink {
     /// Written from the start; an existing file is replaced.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Called for each line.
-    pub callback: Option<ConsoleCallback>,
+    pub(crate) callback: Option<ConsoleCallback>,
 }
 
 impl fmt::Debug for ConsoleSink {
@@ -35,7 +35,7 @@ impl fmt::Debug for ConsoleSink {
 
 /// The console log of one machine. Clones share it.
 #[derive(Clone)]
-pub struct Console {
+pub(crate) struct Console {
     shared: Arc<Mutex<Log>>,
 }
 
@@ -63,25 +63,25 @@ impl Console {
     }
 
     /// The last [`TAIL_BYTES`] of output as text; bytes that are not UTF-8 are replaced.
-    pub fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let mut log = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(log.tail.make_contiguous()).into_owned()
     }
 
     /// The last `count` lines of [`Self::tail`], without carriage returns.
-    pub fn tail_lines(&self, count: usize) -> Vec<String> {
+    pub(crate) fn tail_lines(&self, count: usize) -> Vec<String> {
         let text = self.tail();
         let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
         lines.iter().skip(lines.len().saturating_sub(count)).map(|line| (*line).to_owned()).collect()
     }
 
     /// Whether `text` is in the tail.
-    pub fn contains(&self, text: &str) -> bool {
+    pub(crate) fn contains(&self, text: &str) -> bool {
         self.tail().contains(text)
     }
 
     /// Bytes written since the start.
-    pub fn total_bytes(&self) -> u64 {
+    pub(crate) fn total_bytes(&self) -> u64 {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).total_bytes
     }
 

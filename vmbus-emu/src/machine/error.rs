@@ -7,7 +7,7 @@ use super::config::ConfigError;
 
 /// Failure to build, start or stop a machine.
 #[derive(Debug, thiserror::Error)]
-pub enum MachineError {
+pub(crate) enum MachineError {
     /// The configuration describes no machine.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -11,11 +11,11 @@ use vmm_sys_util::eventfd::EventFd;
 use super::error::MachineError;
 
 /// Events kept for a reader that does not come; the oldest go first.
-pub const MAX_EVENTS: usize = 64;
+pub(super) const MAX_EVENTS: usize = 64;
 
 /// How the guest asked for a reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetCause {
+pub(crate) enum ResetCause {
     /// Port 0xcf9, which is also the ACPI reset register.
     ResetRegister,
     /// The keyboard controller's pulse, port 0x64.
@@ -28,7 +28,7 @@ pub enum ResetCause {
 
 /// Something that the guest or KVM did to the whole machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MachineEvent {
+pub(crate) enum MachineEvent {
     /// The guest powered off (ACPI S5). Its processors stop.
     PowerOff,
     /// The guest asked for a reset. Its processors stop; build the machine again to continue.
@@ -51,7 +51,7 @@ pub enum MachineEvent {
 
 impl MachineEvent {
     /// Whether the processors stop because of it.
-    pub fn is_final(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         !matches!(self, Self::Crash(_))
     }
 }
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn report(p0: u64) -> CrashReport {
-        CrashReport { parameters: [p0, 0, 0, 0, 0], ..Default::default() }
+        CrashReport { vp: 0, parameters: [p0, 0, 0, 0, 0], message: None }
     }
 
     #[test]

@@ -30,7 +30,7 @@ macro_rules! counters {
 
         /// Exits of all processors since the machine was built.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct ExitSnapshot { $($(#[$doc])* pub $name: u64,)* }
+        pub(crate) struct ExitSnapshot { $($(#[$doc])* pub(crate) $name: u64,)* }
     };
 }
 

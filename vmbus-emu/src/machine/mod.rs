@@ -40,10 +40,9 @@ mod running;
 mod serial;
 mod vcpu;
 
-pub use agent_port::{AgentPort, AgentPortFull};
-pub use config::{ConfigError, HIGH_WINDOW, LOW_WINDOW, MAX_VCPUS, MIN_RAM_MIB, MachineConfig, SynicChoice};
-pub use console::{Console, ConsoleCallback, ConsoleSink};
-pub use error::MachineError;
-pub use event::{MachineEvent, ResetCause};
-pub use exits::ExitSnapshot;
-pub use running::Machine;
+pub(crate) use agent_port::AgentPort;
+pub(crate) use config::{MachineConfig, SynicChoice};
+pub(crate) use console::ConsoleSink;
+pub(crate) use error::MachineError;
+pub(crate) use event::MachineEvent;
+pub(crate) use running::Machine;

@@ -131,7 +131,7 @@ impl PortDevice for AcpiFixedHardware {
 
     fn write(&self, port: u16, data: &[u8]) -> Option<PowerRequest> {
         // Low byte first, so that a 16-bit write of SLP_TYP and SLP_EN acts once both are in place.
-        data.iter().zip(port..).fold(None, |request, (&byte, port)| request.or(self.write_byte(port, byte)))
+        data.iter().zip(port..).filter_map(|(&byte, port)| self.write_byte(port, byte)).last()
     }
 }
 

@@ -129,10 +129,8 @@ mod tests {
 
     #[test]
     fn registers_are_bcd_of_the_host_clock() {
-        let clock = CmosClock {
-            index: Mutex::new(0),
-            now: || UNIX_EPOCH + Duration::from_secs(1_735_689_599),
-        };
+        let clock =
+            CmosClock { index: Mutex::new(0), now: || UNIX_EPOCH + Duration::from_secs(1_735_689_599) };
         let read = |index: u8| {
             clock.write(0x70, &[index | 0x80]);
             let mut data = [0];

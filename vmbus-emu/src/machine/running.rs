@@ -40,7 +40,7 @@ const KICK_INTERVAL: Duration = Duration::from_millis(1);
 /// *Drop*: stops. Then the vCPUs go, the SynIC with its doorbells, the memory slots, and last the memory
 /// itself, which everything before may write to. Handles given out ([`Self::signal`], [`Self::memory`], ...)
 /// keep what they need alive, and do nothing useful any more.
-pub struct Machine {
+pub(crate) struct Machine {
     // Fields drop in this order.
     threads: Vec<VcpuThread>,
     vcpus: Vec<VcpuFd>,
@@ -57,7 +57,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`MachineError`]: the configuration or a file is wrong, or the host cannot do it.
-    pub fn build(config: &MachineConfig) -> Result<Self, MachineError> {
+    pub(crate) fn build(config: &MachineConfig) -> Result<Self, MachineError> {
         let Parts { vcpus, shared, console, agent, acpi, slots } = build::build(config)?;
         Ok(Self { threads: Vec::new(), vcpus, shared, acpi, agent, console, slots, started: false })
     }
@@ -66,7 +66,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`MachineError::AlreadyStarted`], or a thread cannot be made; the machine is stopped then.
-    pub fn start(&mut self) -> Result<(), MachineError> {
+    pub(crate) fn start(&mut self) -> Result<(), MachineError> {
         if std::mem::replace(&mut self.started, true) {
             return Err(MachineError::AlreadyStarted);
         }
@@ -80,7 +80,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`MachineError::Host`] when a vCPU does not come back or its thread panicked.
-    pub fn stop(&mut self) -> Result<(), MachineError> {
+    pub(crate) fn stop(&mut self) -> Result<(), MachineError> {
         self.shared.stop.store(true, Ordering::Release);
         let deadline = Instant::now() + STOP_LIMIT;
         while self.threads.iter().any(|thread| !thread.has_ended()) {
@@ -107,68 +107,68 @@ impl Machine {
     }
 
     /// The next event, waiting up to `timeout` for it.
-    pub fn wait_event(&self, timeout: Duration) -> Option<MachineEvent> {
+    pub(crate) fn wait_event(&self, timeout: Duration) -> Option<MachineEvent> {
         self.shared.events.next(timeout)
     }
 
     /// The next event, if there is one already.
-    pub fn try_event(&self) -> Option<MachineEvent> {
+    pub(crate) fn try_event(&self) -> Option<MachineEvent> {
         self.shared.events.try_next()
     }
 
     /// Readable when an event has come since the eventfd was read last; for an event loop.
-    pub fn event_fd(&self) -> &EventFd {
+    pub(crate) fn event_fd(&self) -> &EventFd {
         self.shared.events.fd()
     }
 
     /// Presses the power button; a guest that listens shuts down.
-    pub fn press_power_button(&self) {
+    pub(crate) fn press_power_button(&self) {
         self.acpi.press_power_button();
     }
 
     /// Whether the guest has not been stopped, by itself or by [`Self::stop`].
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.started && !self.shared.stop.load(Ordering::Acquire)
     }
 
     /// Guest RAM. Clones share the mapping.
-    pub fn memory(&self) -> &GuestMemoryMmap {
+    pub(crate) fn memory(&self) -> &GuestMemoryMmap {
         self.slots.ram()
     }
 
     /// Memory slots, for dirty logging.
-    pub fn slots(&self) -> &Arc<MemorySlots> {
+    pub(crate) fn slots(&self) -> &Arc<MemorySlots> {
         &self.slots
     }
 
     /// Which SynIC the machine got.
-    pub fn synic_mode(&self) -> SynicMode {
+    pub(crate) fn synic_mode(&self) -> SynicMode {
         self.shared.synic.mode()
     }
 
     /// Host to guest: messages and event flags.
-    pub fn signal(&self) -> Arc<dyn GuestSignal> {
+    pub(crate) fn signal(&self) -> Arc<dyn GuestSignal> {
         self.shared.synic.signal()
     }
 
     /// Guest to host: an eventfd for each connection.
-    pub fn doorbells(&self) -> Arc<dyn Doorbells> {
+    pub(crate) fn doorbells(&self) -> Arc<dyn Doorbells> {
         self.shared.synic.doorbells()
     }
 
     /// Guest to host: posted messages.
-    pub fn inbox(&self) -> Arc<Inbox> {
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
         self.shared.synic.inbox()
     }
 
     /// What the SynIC counted.
-    pub fn synic_stats(&self) -> Arc<SynicStats> {
+    pub(crate) fn synic_stats(&self) -> Arc<SynicStats> {
         self.shared.synic.stats()
     }
 
     /// An eventfd that is written when a message slot may have become free: read it, then call
     /// [`GuestSignal::retry`]. `None` when the vCPU threads do that themselves.
-    pub fn slot_freed(&self) -> Option<&EventFd> {
+    pub(crate) fn slot_freed(&self) -> Option<&EventFd> {
         self.shared.synic.slot_freed()
     }
 
@@ -176,23 +176,23 @@ impl Machine {
     ///
     /// # Errors
     /// [`MachineError::Memory`].
-    pub fn vram(&self, bytes: u64) -> Result<(KvmVramMapper, Arc<Aperture>), MachineError> {
+    pub(crate) fn vram(&self, bytes: u64) -> Result<(KvmVramMapper, Arc<Aperture>), MachineError> {
         let aperture = Aperture::new(bytes).map_err(|source| MachineError::Memory { bytes, source })?;
         Ok((KvmVramMapper::new(Arc::clone(&self.slots), Arc::clone(&aperture)), aperture))
     }
 
     /// COM1's output.
-    pub fn console(&self) -> &Console {
+    pub(crate) fn console(&self) -> &Console {
         &self.console
     }
 
     /// The host's end of COM2.
-    pub fn agent(&self) -> &AgentPort {
+    pub(crate) fn agent(&self) -> &AgentPort {
         &self.agent
     }
 
     /// Exits so far.
-    pub fn exits(&self) -> ExitSnapshot {
+    pub(crate) fn exits(&self) -> ExitSnapshot {
         self.shared.exits.snapshot()
     }
 }

@@ -129,9 +129,8 @@ fn run(id: u32, mut vcpu: VcpuFd, shared: &Shared) -> VcpuFd {
             Ok(None) => continue,
             Err(reason) => MachineEvent::Failed { vcpu: id, reason },
         };
-        if !event.is_final() {
-            shared.events.push(event);
-        } else if !shared.stop.swap(true, Ordering::AcqRel) {
+        // Of several ends only the first is told: the others follow from it.
+        if !event.is_final() || !shared.stop.swap(true, Ordering::AcqRel) {
             shared.events.push(event);
         }
     }

@@ -79,7 +79,9 @@ fn memory_window(window: &Range<u64>) -> Box<dyn Aml> {
     let cacheable = AddressSpaceCacheable::NotCacheable;
     let last = window.end - 1;
     match (u32::try_from(window.start), u32::try_from(last)) {
-        (Ok(first), Ok(last)) => Box::new(AddressSpace::<u32>::new_memory(cacheable, true, first, last, None)),
+        (Ok(first), Ok(last)) => {
+            Box::new(AddressSpace::<u32>::new_memory(cacheable, true, first, last, None))
+        }
         _ => Box::new(AddressSpace::<u64>::new_memory(cacheable, true, window.start, last, None)),
     }
 }

@@ -84,7 +84,12 @@ impl KernelImage {
         let bytes = self.init_bytes.max(self.file_bytes);
         let end = self.base.checked_add(bytes).filter(|&end| end <= low_end);
         let Some(end) = end else {
-            return Err(MachineError::DoesNotFit { what: "kernel", bytes, floor: self.base, ceiling: low_end });
+            return Err(MachineError::DoesNotFit {
+                what: "kernel",
+                bytes,
+                floor: self.base,
+                ceiling: low_end,
+            });
         };
         let not_kernel = |reason: String| MachineError::NotBzImage { path: self.path.clone(), reason };
         let base = GuestAddress(self.base);
@@ -171,6 +176,7 @@ mod tests {
         set(MAGIC_OFFSET, MAGIC);
         set(VERSION_OFFSET, &0x020f_u16.to_le_bytes());
         set(LOADFLAGS_OFFSET, &[LOADED_HIGH]);
+        set(0x214, &0x10_0000_u32.to_le_bytes());
         set(0x22c, &0x7fff_ffff_u32.to_le_bytes());
         set(XLOADFLAGS_OFFSET, &0x7f_u16.to_le_bytes());
         set(PREFERRED_ADDRESS_OFFSET, &0x100_0000_u64.to_le_bytes());

@@ -45,7 +45,8 @@ pub(crate) fn write_page_tables(ram: &GuestMemoryMmap) -> Result<(), MachineErro
     let pml4 = layout::PAGE_TABLES;
     let pointers = pml4 + PAGE;
     let directories = pointers + PAGE;
-    let table = |entries: &mut dyn Iterator<Item = u64>| entries.flat_map(u64::to_le_bytes).collect::<Vec<_>>();
+    let table =
+        |entries: &mut dyn Iterator<Item = u64>| entries.flat_map(u64::to_le_bytes).collect::<Vec<_>>();
     write(ram, "PML4", pml4, &(pointers | PRESENT_WRITABLE).to_le_bytes())?;
     let pointer = |n| (directories + n * PAGE) | PRESENT_WRITABLE;
     write(ram, "page directory pointers", pointers, &table(&mut (0..DIRECTORIES).map(pointer)))?;

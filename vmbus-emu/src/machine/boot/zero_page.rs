@@ -78,10 +78,8 @@ mod tests {
     fn page(initrd: Option<Initrd>) -> Vec<u8> {
         let header = setup_header { header: 0x5372_6448, boot_flag: 0xaa55, ..Default::default() };
         let kernel = LoadedKernel { base: 0x100_0000, end: 0x500_0000, header };
-        let ram = GuestMemoryMmap::from_ranges(&[
-            (GuestAddress(0), 256 << 20),
-            (GuestAddress(4 << 30), 64 << 20),
-        ]);
+        let ram =
+            GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 256 << 20), (GuestAddress(4 << 30), 64 << 20)]);
         build(&kernel, initrd, GuestAddress(layout::ACPI), &e820(&ram.unwrap())).as_slice().to_vec()
     }
 
