@@ -121,7 +121,7 @@ pub enum ExitOutcome {
 /// Order of calls: construct; for each vCPU KVM_SET_CPUID2 (with [`Self::cpuid`] in it) and then
 /// [`Self::attach_vcpu`]; run. The machine calls [`Self::on_exit`] on the vCPU's own thread:
 ///
-/// ```ignore
+/// ```text
 /// let exit = vcpu.run()?;
 /// if synic.claims(&exit) {
 ///     outcome = synic.on_exit(vp, &mut vcpu)?;

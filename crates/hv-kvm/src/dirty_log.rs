@@ -42,7 +42,7 @@ impl DirtyPages {
     }
 }
 
-/// Dirty logging of one range of guest addresses, switched off again on drop.
+/// Dirty logging of one range of guest addresses. KVM stops to log a slot when the last log of it is dropped.
 ///
 /// The log belongs to the whole slot: while two of these share a slot on a KVM without
 /// MANUAL_DIRTY_LOG_PROTECT2 ([`MemorySlots::manual_clear`]), each takes the other's pages away.
@@ -61,7 +61,7 @@ impl DirtyLog {
     /// [`SlotError::NoSlot`] when no single slot holds the range; [`SlotError::Kvm`] when KVM refuses.
     pub fn start(slots: Arc<MemorySlots>, gpa: &Range<u64>) -> Result<Self, SlotError> {
         let range = slots.locate(gpa).ok_or(SlotError::NoSlot(gpa.start, gpa.end))?;
-        slots.set_logged(range.slot, true)?;
+        slots.start_logging(range.slot)?;
         Ok(Self { slots, range })
     }
 
@@ -92,7 +92,7 @@ impl DirtyLog {
 impl Drop for DirtyLog {
     fn drop(&mut self) {
         // The slot may be gone already, and then there is nothing to switch off.
-        let _ = self.slots.set_logged(self.range.slot, false);
+        let _ = self.slots.stop_logging(self.range.slot);
     }
 }
 

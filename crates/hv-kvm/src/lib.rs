@@ -7,6 +7,7 @@
 //! | [`user`] | the SynIC of this process, for every other KVM |
 //! | [`cpuid`] | the CPUID that a guest sees |
 //! | [`hypercall_page`] | code of the hypercall page of [`user`] |
+//! | [`guest_probe`] | whether this KVM runs a real guest at all |
 //! | [`layout`] | guest addresses: RAM, the hole below 4 GiB, windows for VRAM |
 //! | [`mem_slots`] | memory given to the guest |
 //! | [`vram`] | VRAM where the guest wants it |
@@ -20,6 +21,7 @@ pub mod caps;
 pub mod cpuid;
 pub mod dirty_log;
 mod doorbells;
+pub mod guest_probe;
 pub mod hypercall_page;
 mod ioctl;
 pub mod kernel;

@@ -100,7 +100,8 @@ struct Slot {
     range: Range<u64>,
     region: Arc<MmapRegion>,
     device: bool,
-    logged: bool,
+    /// Dirty logs that are kept of it; KVM logs while there is one.
+    logs: u32,
 }
 
 impl Slot {
@@ -243,19 +244,23 @@ impl MemorySlots {
         Ok(())
     }
 
-    /// Switches dirty logging of a slot on or off.
-    pub(crate) fn set_logged(&self, id: SlotId, logged: bool) -> Result<(), SlotError> {
+    /// Counts one more dirty log of a slot, and makes KVM keep it if it is the first.
+    pub(crate) fn start_logging(&self, id: SlotId) -> Result<(), SlotError> {
         let mut table = self.locked();
         let slot = table.find(id)?;
-        if slot.logged != logged {
-            slot.logged = logged;
-            let outcome = self.set(slot);
-            if outcome.is_err() {
-                slot.logged = !logged;
-            }
-            outcome?;
+        if slot.logs == 0 {
+            self.set(slot, true)?;
         }
+        slot.logs = slot.logs.saturating_add(1);
         Ok(())
+    }
+
+    /// Takes back one [`Self::start_logging`].
+    pub(crate) fn stop_logging(&self, id: SlotId) -> Result<(), SlotError> {
+        let mut table = self.locked();
+        let slot = table.find(id)?;
+        slot.logs = slot.logs.saturating_sub(1);
+        if slot.logs == 0 { self.set(slot, false) } else { Ok(()) }
     }
 
     /// Finds the slot that holds all of `range`, widened to whole pages.
@@ -312,15 +317,15 @@ impl MemorySlots {
         let unused = |number: &u32| table.slots.iter().all(|slot| slot.number != *number);
         let number = (0..).find(unused).ok_or(SlotError::Full)?;
         let id = SlotId(table.created);
-        let slot = Slot { id, number, range, region, device, logged: false };
-        self.set(&slot)?;
+        let slot = Slot { id, number, range, region, device, logs: 0 };
+        self.set(&slot, false)?;
         table.created += 1;
         table.slots.push(slot);
         Ok(id)
     }
 
-    fn set(&self, slot: &Slot) -> Result<(), SlotError> {
-        let flags = if slot.logged { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
+    fn set(&self, slot: &Slot, logged: bool) -> Result<(), SlotError> {
+        let flags = if logged { KVM_MEM_LOG_DIRTY_PAGES } else { 0 };
         let region = kvm_userspace_memory_region {
             slot: slot.number,
             flags,

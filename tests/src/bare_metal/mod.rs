@@ -36,7 +36,7 @@ pub const TSC_HZ: u64 = 2_000_000_000;
 /// Exits that one command may take. A command is a handful of instructions.
 const MAX_EXITS: u32 = 64;
 
-/// Event that ended a command early, and that the guest's logic should not have caused.
+/// Results of one command.
 pub type Results = [u64; 4];
 
 /// The guest and its VM.
