@@ -6,6 +6,8 @@ use std::{
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -40,11 +42,27 @@ fn kernel(name: &str) -> Option<GuestKernel> {
     }
 }
 
+/// How long the guest may say nothing, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn read_on_a_thread(mut pipe: ChildStdout) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+            if sender.send(buffer.get(..count).unwrap_or_default().to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
 /// A guest under QEMU's emulator with a plain VGA, killed when dropped.
 struct Guest {
     qemu: Child,
     requests: ChildStdin,
-    events: ChildStdout,
+    bytes: Receiver<Vec<u8>>,
     lines: LineReader,
     waiting: Vec<Event>,
     directory: tempfile::TempDir,
@@ -60,7 +78,9 @@ impl Guest {
         let control = format!("unix:{},server=on,wait=off", directory.path().join("qmp").display());
         let mut qemu = Command::new(probe::QEMU)
             .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-vga", "std"])
-            .args(["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "512", "-qmp", &control])
+            .args([
+                "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "512", "-qmp", &control,
+            ])
             .arg("-kernel")
             .arg(&kernel.image)
             .arg("-initrd")
@@ -70,19 +90,16 @@ impl Guest {
             .stdout(Stdio::piped())
             .spawn()?;
         let requests = qemu.stdin.take().context("no pipe")?;
-        let events = qemu.stdout.take().context("no pipe")?;
+        let bytes = read_on_a_thread(qemu.stdout.take().context("no pipe")?);
         let (lines, waiting) = (LineReader::new(), Vec::new());
-        Ok(Self { qemu, requests, events, lines, waiting, directory, next_id: 1 })
+        Ok(Self { qemu, requests, bytes, lines, waiting, directory, next_id: 1 })
     }
 
     fn event(&mut self) -> Result<Event> {
         while self.waiting.is_empty() {
-            let mut bytes = [0; 4096];
-            let count = self.events.read(&mut bytes)?;
-            ensure!(count != 0, "the guest ended");
+            let bytes = self.bytes.recv_timeout(PATIENCE).context("the guest ended or hung")?;
             let mut broken = None;
-            let bytes = bytes.get(..count).unwrap_or_default();
-            self.lines.push(bytes, |event| match event {
+            self.lines.push(&bytes, |event| match event {
                 Ok(event) => self.waiting.push(event),
                 Err(fault) => broken = Some(fault),
             });
@@ -138,7 +155,7 @@ impl Guest {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.qemu.try_wait()?.is_none() {
             ensure!(Instant::now() < deadline, "the guest did not power off");
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
@@ -173,9 +190,9 @@ impl Screen {
 
     fn pixel(&self, x: u32, y: u32) -> u32 {
         let at = (y as usize * self.width as usize + x as usize) * 3;
-        self.rgb.get(at..at + 3).map_or(u32::MAX, |rgb| {
-            rgb.iter().fold(0, |pixel, channel| pixel << 8 | u32::from(*channel))
-        })
+        self.rgb
+            .get(at..at + 3)
+            .map_or(u32::MAX, |rgb| rgb.iter().fold(0, |pixel, channel| pixel << 8 | u32::from(*channel)))
     }
 }
 

@@ -104,9 +104,12 @@ fn lab_that_hangs_is_retried_and_every_hang_is_counted() -> Result<()> {
     let Some(lab) = lab()? else { return Ok(()) };
     let job = LabJob { boot_timeout: Duration::from_millis(1), retries: 2, ..LabJob::new("/bin/true") };
     let mut retries = 0;
-    let ended = lab.run(&job, &mut |output| retries += usize::from(matches!(output, LabOutput::Retrying { .. })));
+    let ended =
+        lab.run(&job, &mut |output| retries += usize::from(matches!(output, LabOutput::Retrying { .. })));
     match ended {
-        Err(LabError::Hung { hangs, .. }) => ensure!((hangs.len(), retries) == (3, 2), "{hangs:?}, {retries}"),
+        Err(LabError::Hung { hangs, .. }) => {
+            ensure!((hangs.len(), retries) == (3, 2), "{hangs:?}, {retries}")
+        }
         other => anyhow::bail!("expected a hang, got {other:?}"),
     }
     Ok(())

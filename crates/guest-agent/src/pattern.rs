@@ -90,7 +90,7 @@ impl std::fmt::Display for Comparison {
 const COORDINATE_BITS: u32 = 12;
 
 /// An odd number: multiplication by it permutes the residues modulo 2^24.
-const SEED_STEP: u64 = 0x009e_3779_b1;
+const SEED_STEP: u64 = 0x9e37_79b1;
 
 impl Picture {
     /// Fixes `pattern` to a size and a seed.

@@ -12,4 +12,12 @@ mod tests {
         let elf = crate::elf::interpreter(PROGRAM);
         assert_eq!(elf, Ok(None));
     }
+
+    #[test]
+    fn program_refuses_to_run_unless_it_is_init() {
+        let output = std::process::Command::new(concat!(env!("OUT_DIR"), "/guest-agent")).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("runs only as PID 1"), "{message}");
+    }
 }

@@ -189,7 +189,10 @@ mod tests {
 
     use super::*;
 
-    fn contents(archive: &[u8]) -> Vec<(String, u32, (u32, u32), Vec<u8>)> {
+    /// Name, mode, device number, contents.
+    type Found = (String, u32, (u32, u32), Vec<u8>);
+
+    fn contents(archive: &[u8]) -> Vec<Found> {
         let mut rest = archive;
         let mut all = Vec::new();
         loop {

@@ -1,6 +1,6 @@
 //! Guest kernels by name: from Debian's package index to an unpacked kernel image and module tree in the cache.
 //!
-//! The newest package is resolved on every run, because what is newest changes; what was used is in [`GuestKernel`], for
+//! The newest package is resolved anew whenever the package index changed; what was used is in [`GuestKernel`], for
 //! the report. A machine without apt, or without a package index, uses the newest kernel that is in the cache already; the
 //! inside of the KVM lab is such a machine.
 
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 mod apt;
 mod known;
+mod remembered;
 mod unpacked;
 
 pub use self::known::{KNOWN_GUESTS, KnownGuest};
@@ -131,6 +132,14 @@ pub enum PackageError {
     },
 }
 
+/// SHA-256 of a file, in hexadecimal digits.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    unpacked::sha256(path)
+}
+
 /// Finds or downloads the kernel called `name`. Kernels are kept under `cache` and shared between runs and processes: each
 /// appears there whole, by a rename, or not at all.
 ///
@@ -140,7 +149,7 @@ pub fn fetch(name: &str, cache: &Path, step: &mut dyn FnMut(FetchStep)) -> Resul
     let guest = known::find(name)?;
     let kernels = cache.join("kernels");
     step(FetchStep::Resolving);
-    let kernel = match apt::newest(guest) {
+    let kernel = match remembered::newest(guest, &kernels, apt::newest) {
         Ok(package) => match unpacked::load(&kernels, &package.directory_name(), guest)? {
             Some(kernel) => kernel,
             None => download(&package, guest, &kernels, step)?,
