@@ -131,14 +131,15 @@ fn guest_sees_hyperv_and_no_kvm_in_cpuid() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn crash_and_reset_msrs_reach_the_machine() -> Result<()> {
-    let Some(mut guest) = user_guest()? else { return Ok(()) };
+/// KVM keeps no "message" bit in CRASH_CTL, so only the user-space SynIC delivers the text.
+fn crash_and_reset_reach_the_machine(mode: SynicMode) -> Result<()> {
+    let Some(mut guest) = BareMetal::new(mode, 1)? else { return Ok(()) };
+    guest.enable_synic()?;
     let text = b"<0>[    1.5] Kernel panic - not syncing\n";
     let page = CpuArea::of(0).scratch();
     guest.memory().write_slice(text, GuestAddress(page))?;
-    for (index, value) in (msr::CRASH_P0..).zip([0xe, 0x8100, 0xffff_ffff_8100_0000, page, text.len() as u64])
-    {
+    let parameters = [0xe, 0x8100, 0xffff_ffff_8100_0000, page, text.len() as u64];
+    for (index, value) in (msr::CRASH_P0..).zip(parameters) {
         assert!(guest.write_msr(0, index, value)?);
     }
     assert!(guest.write_msr(0, msr::CRASH_CTL, msr::CRASH_NOTIFY | msr::CRASH_MESSAGE)?);
@@ -147,9 +148,48 @@ fn crash_and_reset_msrs_reach_the_machine() -> Result<()> {
     let [ExitOutcome::Crash(report), ExitOutcome::Reset] = events.as_slice() else {
         panic!("expected a crash and a reset, got {events:?}");
     };
-    assert_eq!(report.parameters[..2], [0xe, 0x8100]);
-    assert_eq!(report.message.as_deref(), Some(&text[..]));
+    assert_eq!(report.parameters, parameters);
+    let expected = (mode == SynicMode::User).then_some(&text[..]);
+    assert_eq!(report.message.as_deref(), expected);
     Ok(())
+}
+
+#[test]
+fn user_synic_reports_crash_and_reset() -> Result<()> {
+    crash_and_reset_reach_the_machine(SynicMode::User)
+}
+
+#[test]
+fn kernel_synic_reports_crash_and_reset() -> Result<()> {
+    crash_and_reset_reach_the_machine(SynicMode::Kernel)
+}
+
+/// INITIATE_CONTACT may name any SINT; Linux always says 2.
+fn other_sint_works_too(mode: SynicMode) -> Result<()> {
+    const OTHER: u8 = 5;
+    let Some(mut guest) = BareMetal::new(mode, 1)? else { return Ok(()) };
+    guest.enable_synic()?;
+    let vector = u64::from(hv_abi::sint::LINUX_VECTOR);
+    assert!(guest.write_msr(0, msr::SINT0 + u32::from(OTHER), vector)?);
+    let before = guest.interrupts(0)?;
+    guest.synic().signal().post_message(0, OTHER, b"elsewhere")?;
+    assert_eq!(guest.interrupts(0)?, before + 1);
+    let slot = CpuArea::of(0).message_page() + u64::from(OTHER) * hv_abi::message::SLOT_SIZE;
+    let mut payload = [0; 9];
+    guest.memory().read_slice(&mut payload, GuestAddress(slot + hv_abi::message::slot::PAYLOAD))?;
+    assert_eq!(&payload, b"elsewhere");
+    assert_eq!(guest.take_message(0)?, None, "SINT 2 has nothing to do with it");
+    Ok(())
+}
+
+#[test]
+fn user_synic_serves_other_sints() -> Result<()> {
+    other_sint_works_too(SynicMode::User)
+}
+
+#[test]
+fn kernel_synic_serves_other_sints() -> Result<()> {
+    other_sint_works_too(SynicMode::Kernel)
 }
 
 /// After a reset the guest starts over: nothing is enabled, nothing is queued, and all of it works again.

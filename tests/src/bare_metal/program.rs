@@ -98,7 +98,6 @@ fn start(asm: &mut Assembler) {
         (Opcode::Load, "load"),
         (Opcode::Store, "store"),
     ] {
-        #[expect(clippy::cast_possible_truncation, reason = "there are ten opcodes")]
         asm.code(&[0x83, 0xf8, opcode as u8]); // cmp eax, opcode
         asm.jump(&[0x0f, 0x84], label); // je
     }

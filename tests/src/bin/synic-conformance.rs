@@ -4,6 +4,9 @@
 //! synic-conformance [--synic kernel|user] [--vps N]
 //! ```
 //!
+//! Built without shared libraries it needs nothing but `/dev/kvm`:
+//! `RUSTFLAGS="-C target-feature=+crt-static" cargo build -p tests --bin synic-conformance --target x86_64-unknown-linux-gnu`
+//!
 //! Prints one line a case, then `N passed, N failed` (and how many were skipped). Exits with 0 when no case
 //! failed and at least one ran, with 1 otherwise: a host without the SynIC that was asked for is a failure here,
 //! because whoever names it wants it tested.

@@ -55,8 +55,7 @@ impl InterruptSink for MsiSink {
             data: u32::from(vector),
             ..Default::default()
         };
-        // Zero says that the APIC is off or still has this vector pending; the latter is as good as taken,
-        // but cannot be told apart, and one interrupt too many does no harm.
+        // Zero says that the guest has this APIC switched off.
         self.vm.signal_msi(msi).map(|taken| taken > 0).map_err(|error| InterruptError {
             vp,
             vector,
