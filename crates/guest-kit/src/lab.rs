@@ -35,7 +35,7 @@ pub const LAB_GUEST: &str = "debian/6.1";
 /// What the lab's kernel loads: 9p over virtio, and KVM.
 const LAB_MODULES: [&str; 5] = ["9p", "9pnet_virtio", "virtio_pci", "ccp", "kvm_amd"];
 
-/// What to run in the lab. Paths mean the same inside as outside.
+/// What to run in the lab. Paths mean the same inside as outside; relative ones are taken from the current directory.
 #[derive(Debug, Clone)]
 pub struct LabJob {
     /// The program: any x86-64 executable of this machine; its shared libraries are found and taken along.

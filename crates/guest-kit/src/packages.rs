@@ -17,7 +17,10 @@ mod known;
 mod remembered;
 mod unpacked;
 
-pub use self::known::{KNOWN_GUESTS, KnownGuest};
+pub use self::{
+    known::{KNOWN_GUESTS, KnownGuest},
+    unpacked::sha256,
+};
 
 /// A kernel ready to boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,6 +41,7 @@ impl JobImage {
             let action = action.to_owned();
             move |source| LabError::Io { action, source }
         };
+        let job = &with_absolute_paths(job)?;
         let libraries = libraries::of_program(&job.program)?;
         let shares = shares(job)?;
         let mut image = Initramfs::with_agent(Role::Lab, modules);
@@ -113,11 +114,27 @@ fn shares(job: &LabJob) -> Result<Vec<Share>, LabError> {
         .collect()
 }
 
+/// The job as seen from the root directory. A relative path in the program's arguments means the same file then, because the program
+/// starts in the same directory.
+fn with_absolute_paths(job: &LabJob) -> Result<LabJob, LabError> {
+    let all = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>();
+    Ok(LabJob {
+        program: absolute(&job.program)?,
+        working_directory: absolute(&job.working_directory)?,
+        inputs: all(&job.inputs)?,
+        outputs: all(&job.outputs)?,
+        ..job.clone()
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, LabError> {
+    let goes_up = path.components().any(|part| part == Component::ParentDir);
+    // Only the file system knows what is above a symbolic link.
+    let absolute = if goes_up { path.canonicalize() } else { std::path::absolute(path) };
+    absolute.map_err(|error| refuse(path, error))
+}
+
 fn absolute_text(path: &Path) -> Result<&str, LabError> {
-    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
-    if !path.is_absolute() || !plain {
-        return Err(refuse(path, "not an absolute path"));
-    }
     path.to_str().ok_or_else(|| refuse(path, "its name is not UTF-8"))
 }
 
@@ -162,12 +179,21 @@ mod tests {
             (vec![PathBuf::from("/no/such/directory")], "not a directory"),
             (vec![PathBuf::from("/")], "the lab's own"),
             (vec![PathBuf::from("/proc/self")], "the lab's own"),
-            (vec![PathBuf::from("..")], "not an absolute path"),
-            (vec![PathBuf::from("/tmp/../tmp")], "not an absolute path"),
+            (vec![PathBuf::from("/tmp/../proc")], "the lab's own"),
+            (vec![PathBuf::from("/no/such/../directory")], "No such file"),
         ] {
-            let error = shares(&LabJob { outputs, ..job() }).unwrap_err().to_string();
+            let job = with_absolute_paths(&LabJob { outputs, ..job() });
+            let error = job.and_then(|job| shares(&job)).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn relative_paths_are_taken_from_the_current_directory() {
+        let here = std::env::current_dir().unwrap();
+        let outputs = vec![PathBuf::from("."), PathBuf::from("src/.."), PathBuf::from("src")];
+        let job = with_absolute_paths(&LabJob { outputs, ..job() }).unwrap();
+        assert_eq!(job.outputs, [here.clone(), here.clone(), here.join("src")]);
     }
 
     #[test]
