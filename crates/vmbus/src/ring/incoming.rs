@@ -170,7 +170,10 @@ impl<M: RingMem> InRing<M> {
 /// Reading in progress; interrupts are masked until it is finished or dropped.
 ///
 /// *Guest-visible effect*: the read index moves when the ring runs empty, when a limit is hit, and at the end.
+/// A drain that is dropped commits and unmasks too, but nobody learns whom to signal: [`Self::finish`] is for rings
+/// that go on, dropping is for rings that are closed.
 #[derive(Debug)]
+#[must_use]
 pub struct Drain<'a, M: RingMem> {
     ring: &'a mut InRing<M>,
     limits: DrainLimits,
