@@ -17,10 +17,7 @@ mod known;
 mod remembered;
 mod unpacked;
 
-pub use self::{
-    known::{KNOWN_GUESTS, KnownGuest},
-    unpacked::sha256,
-};
+pub use self::known::{KNOWN_GUESTS, KnownGuest};
 
 /// A kernel ready to boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

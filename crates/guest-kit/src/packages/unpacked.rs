@@ -100,10 +100,7 @@ pub(super) fn newest(kernels: &Path, guest: &KnownGuest) -> Result<Option<GuestK
 }
 
 /// The SHA-256 of a file, hex.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn sha256(path: &Path) -> io::Result<String> {
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path)?, &mut hasher)?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
