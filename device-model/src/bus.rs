@@ -130,6 +130,8 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
             }
             let Some(message) = self.parts.inbox.pop() else { return };
             let connection = ConnectionId(message.connection_id);
+            let name = vmbus::message::split(&message.payload).map_or("?", |(kind, _)| kind.name());
+            tracing::debug!(%connection, bytes = message.payload.len(), "guest posts {name}");
             if let Err(fault) = self.server.receive(connection, &message.payload) {
                 self.report(None, FaultLayer::Control, fault.to_string(), false);
             }
@@ -208,6 +210,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     fn carry_out(&mut self) {
         while let Some(action) = self.unposted.take().or_else(|| self.server.poll_action()) {
             let now_ns = self.now_ns();
+            tracing::trace!(?action);
             match action {
                 ServerAction::Post { vp, sint, message } => {
                     match self.parts.signal.post_message(vp, sint, &message) {

@@ -65,6 +65,8 @@ pub(crate) struct OpenChannel<M> {
     target_vp: u32,
     sint: u8,
     payload: Box<[u8]>,
+    /// Times that we rang our own doorbell since it was last read.
+    self_rings: u64,
     /// A packet that did not fit the guest's ring; nothing overtakes it.
     unsent: Vec<u8>,
 }
@@ -91,6 +93,7 @@ impl<M: GuestMemory + Clone> OpenChannel<M> {
             target_vp: request.target_vp,
             sint: request.sint,
             payload: vec![0; MAX_PAYLOAD_BYTES].into_boxed_slice(),
+            self_rings: 0,
             unsent: Vec::new(),
         })
     }
@@ -106,10 +109,11 @@ impl<M: GuestMemory + Clone> OpenChannel<M> {
         Arc::clone(&self.doorbell)
     }
 
-    /// How often the doorbell rang since the last call.
-    pub(crate) fn take_rings(&self) -> u64 {
-        // Not readable means that it did not ring.
-        self.doorbell.read().unwrap_or(0)
+    /// How often the guest rang since the last call.
+    pub(crate) fn take_rings(&mut self) -> u64 {
+        // Not readable means that nobody rang.
+        let rings = self.doorbell.read().unwrap_or(0);
+        rings.saturating_sub(std::mem::take(&mut self.self_rings))
     }
 
     pub(crate) fn retarget(&mut self, target_vp: u32) {
@@ -146,10 +150,13 @@ impl<M: GuestMemory + Clone> OpenChannel<M> {
         if drained.signal_producer {
             self.interrupt(signal);
         }
-        if drained.more
-            && let Err(error) = self.doorbell.write(1)
-        {
-            tracing::error!("channel {} cannot ring its own doorbell: {error}", self.event_flag);
+        if drained.more {
+            match self.doorbell.write(1) {
+                Ok(()) => self.self_rings += 1,
+                Err(error) => {
+                    tracing::error!("channel {} cannot ring its own doorbell: {error}", self.event_flag);
+                }
+            }
         }
         Turn::Done
     }

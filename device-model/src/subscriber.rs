@@ -128,12 +128,9 @@ impl<M: GuestMemory + Clone + Send, O: Observer> MutEventSubscriber for BusSubsc
                     let _ = wake.read();
                 }
             }
-            TOKEN_TIMER => {
-                if let Err(error) = self.timer.wait() {
-                    tracing::error!("the event loop's timer cannot be read: {error}");
-                }
-                self.bus.tick();
-            }
+            // Not read: setting it anew, which every event ends with, takes its expiry back. A read would block for
+            // ever if an event of the same batch has done so already.
+            TOKEN_TIMER => self.bus.tick(),
             token => {
                 if let Some(relid) = token.checked_sub(TOKEN_DOORBELL) {
                     self.bus.process_doorbell(ChannelId(relid));

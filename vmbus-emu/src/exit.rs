@@ -40,6 +40,16 @@ impl ExitError {
         Self { kind: ExitKind::CannotRun, message: message.into(), hint: None }
     }
 
+    /// A failure that has been told already, by the instance of this program that met it: status only.
+    pub(crate) fn told(kind: ExitKind) -> Self {
+        Self { kind, message: String::new(), hint: None }
+    }
+
+    /// Whether there is nothing more to say.
+    pub(crate) fn is_told(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// The same error with advice.
     #[must_use]
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -6,8 +6,11 @@
 mod cli;
 mod commands;
 mod exit;
+mod host;
+mod machine;
 mod output;
 mod progress;
+mod session;
 
 use std::process::ExitCode;
 
@@ -25,7 +28,10 @@ fn main() -> ExitCode {
     match execute(&invocation.command, &progress) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            progress.suspend(|| eprintln!("{error}"));
+            progress.failed();
+            if !error.is_told() {
+                progress.suspend(|| eprintln!("{error}"));
+            }
             error.code()
         }
     }

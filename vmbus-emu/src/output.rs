@@ -1,7 +1,9 @@
-//! Files that the program leaves behind: tried before the work, replaced whole after it.
+//! Files that the program leaves behind, tried before the work begins.
+//!
+//! Reports and pictures replace their files whole, by a rename, so a place for one must not be a device or a pipe:
+//! a rename would put a plain file in its stead. The console is written as it comes and may go anywhere.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::exit::ExitError;
@@ -20,7 +22,7 @@ impl ResultFiles {
     /// A place that cannot be written to: a mistake in the command line.
     pub(crate) fn claim(report: Option<PathBuf>, directory: Option<PathBuf>) -> Result<Self, ExitError> {
         if let Some(report) = &report {
-            try_place("--report", report)?;
+            try_place("--report", report, Written::Whole)?;
         }
         if let Some(directory) = &directory {
             fs::create_dir_all(directory).map_err(|error| {
@@ -30,7 +32,7 @@ impl ResultFiles {
         let claimed = Self { report, directory };
         for name in ["graphics.png", "console.png", "report.json", "console.log"] {
             if let Some(path) = claimed.in_directory(name) {
-                try_place("--out", &path)?;
+                try_place("--out", &path, Written::Whole)?;
             }
         }
         Ok(claimed)
@@ -78,7 +80,7 @@ impl ConsoleOutput {
         let to_stdout = asked.as_deref() == Some(Path::new("-"));
         let given = asked.filter(|_| !to_stdout);
         if let Some(file) = &given {
-            try_place("--console", file)?;
+            try_place("--console", file, Written::AsItComes)?;
         }
         let file = given.clone().or_else(|| results.in_directory("console.log"));
         Ok(Self { to_stdout, given, file })
@@ -100,36 +102,17 @@ impl ConsoleOutput {
     }
 }
 
-/// Writes `bytes` to `path` so that no one ever sees half of them: a file next to it, then a rename.
-///
-/// What is not a regular file (a pipe, /dev/stdout) is written directly, as there is nothing to rename over.
-///
-/// # Errors
-/// This host's: a full disk, a directory that went away. The old file is then as it was.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), ExitError> {
-    let failed =
-        |error: io::Error| ExitError::cannot_run(format!("cannot write {}: {error}", path.display()));
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        return file.write_all(bytes).map_err(failed);
-    }
-    let beside = beside(path);
-    let written = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    written.map_err(|error| {
-        // Best effort: the message about the write matters more than a leftover.
-        let _ = fs::remove_file(&beside);
-        failed(error)
-    })
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// How a file comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// By renaming a finished file over it.
+    Whole,
+    /// Piece by piece.
+    AsItComes,
 }
 
 /// Tries to write where `path` is to be, without touching `path`.
-fn try_place(option: &str, path: &Path) -> Result<(), ExitError> {
+fn try_place(option: &str, path: &Path, written: Written) -> Result<(), ExitError> {
     let shown = path.display();
     let refuse = |reason: String| ExitError::usage(format!("{option}: cannot write {shown}: {reason}"));
     match fs::metadata(path) {
@@ -137,12 +120,12 @@ fn try_place(option: &str, path: &Path) -> Result<(), ExitError> {
         Ok(metadata) if metadata.permissions().readonly() => {
             return Err(refuse("it is read-only".to_owned()));
         }
+        Ok(metadata) if !metadata.is_file() && written == Written::Whole => {
+            return Err(refuse("it is a device or a pipe, expected a plain file".to_owned()));
+        }
         Ok(metadata) if !metadata.is_file() => {
-            return OpenOptions::new()
-                .write(true)
-                .open(path)
-                .map(drop)
-                .map_err(|error| refuse(error.to_string()));
+            let opened = OpenOptions::new().write(true).open(path);
+            return opened.map(drop).map_err(|error| refuse(error.to_string()));
         }
         _ => {}
     }
@@ -250,28 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn replaced_file_is_whole_and_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("report.json");
-        fs::write(&path, "something longer").unwrap();
-        replace(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn failed_replace_leaves_no_half_written_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("gone/report.json");
-        let error = replace(&path, b"new").unwrap_err();
-        assert!(error.to_string().contains("cannot write"), "{error}");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn device_file_is_written_directly() {
-        ResultFiles::claim(Some("/dev/null".into()), None).unwrap();
-        replace(Path::new("/dev/null"), b"x").unwrap();
-        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    fn report_over_a_device_is_refused_and_a_console_is_not() {
+        let error = ResultFiles::claim(Some("/dev/null".into()), None).unwrap_err().to_string();
+        assert!(error.ends_with("it is a device or a pipe, expected a plain file"), "{error}");
+        let console = ConsoleOutput::claim(Some("/dev/null".into()), &ResultFiles::default()).unwrap();
+        assert_eq!(console.file(), Some(Path::new("/dev/null")));
     }
 }

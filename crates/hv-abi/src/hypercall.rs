@@ -93,7 +93,6 @@ pub struct SignalEventInput {
 
 impl From<u64> for SignalEventInput {
     fn from(word: u64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "each field is masked to its width")]
         Self {
             connection_id: (word & 0xffff_ffff) as u32,
             flag_number: ((word >> 32) & 0xffff) as u16,

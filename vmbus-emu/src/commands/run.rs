@@ -1,9 +1,20 @@
-//! `vmbus-emu run`: boots a guest.
+//! `vmbus-emu run`: boots a guest, here or in the KVM lab.
 
 use crate::cli::RunArgs;
 use crate::exit::ExitError;
+use crate::host::{self, Place};
 use crate::progress::Progress;
+use crate::session;
 
-pub(crate) fn execute(_args: &RunArgs, _progress: &Progress) -> Result<(), ExitError> {
-    Err(ExitError::cannot_run("`run` is not built yet"))
+/// Decides where the guest's code runs, and runs it there.
+pub(crate) fn execute(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> {
+    match host::place(args.kvm)? {
+        Place::Here(kvm) => session::run::run(args, kvm, progress),
+        Place::Lab { reason } => {
+            if let Some(reason) = reason {
+                progress.suspend(|| eprintln!("kvm: lab ({reason})"));
+            }
+            session::lab::run(args, progress)
+        }
+    }
 }

@@ -1,0 +1,152 @@
+//! The guest's files: kernel, initramfs, command line, and what the report says of them.
+
+use std::path::{Path, PathBuf};
+
+use guest_kit::initramfs::{Initramfs, Role};
+use guest_kit::modules::ModuleTree;
+use guest_kit::packages::{self, FetchStep, GuestKernel};
+
+use super::run::TemporaryFile;
+use crate::cli::{GuestSource, RunArgs, Userland};
+use crate::exit::ExitError;
+use crate::progress::{Phase, Progress};
+
+/// Modules that a guest with the agent gets, where they are not built in. The video driver comes on top.
+const BUS_MODULE: &str = "hv_vmbus";
+
+/// Where the initramfs of a guest lies.
+#[derive(Debug)]
+pub(crate) enum Initrd {
+    /// A file of the user's.
+    Given(PathBuf),
+    /// One that was built for this run.
+    Built(TemporaryFile),
+}
+
+impl Initrd {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Built(file) => file.path(),
+        }
+    }
+}
+
+/// A guest that is ready to boot.
+#[derive(Debug)]
+pub(crate) struct PreparedGuest {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: Option<Initrd>,
+    pub(crate) release: Option<String>,
+    pub(crate) package: Option<String>,
+    pub(crate) version: Option<String>,
+    /// Of the package, or of the kernel file where there is no package.
+    pub(crate) sha256: String,
+}
+
+/// Fetches and builds what is missing.
+pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGuest, ExitError> {
+    match &args.guest {
+        GuestSource::Named(name) => {
+            let kernel = fetch(name, progress)?;
+            let initrd = build_initramfs(Some(&kernel.modules), progress)?;
+            Ok(PreparedGuest {
+                kernel: kernel.image,
+                initrd: Some(Initrd::Built(initrd)),
+                release: Some(kernel.release),
+                package: Some(kernel.package),
+                version: Some(kernel.version),
+                sha256: kernel.sha256,
+            })
+        }
+        GuestSource::Files { kernel, userland } => {
+            let initrd = match userland {
+                Userland::Initrd(path) => Initrd::Given(path.clone()),
+                Userland::Agent { modules } => Initrd::Built(build_initramfs(modules.as_deref(), progress)?),
+            };
+            let sha256 = packages::sha256(kernel).map_err(|error| {
+                ExitError::usage(format!("cannot read kernel {}: {error}", kernel.display()))
+            })?;
+            Ok(PreparedGuest {
+                kernel: kernel.clone(),
+                initrd: Some(initrd),
+                release: None,
+                package: None,
+                version: None,
+                sha256,
+            })
+        }
+    }
+}
+
+/// Gets a kernel by name, with progress.
+pub(crate) fn fetch(name: &str, progress: &Progress) -> Result<GuestKernel, ExitError> {
+    progress.begin(Phase::Download);
+    let kernel = packages::fetch(name, &cache(), &mut |step| tell(step, progress)).map_err(package_error)?;
+    progress.done(&format!("{} {}", kernel.package, kernel.version));
+    Ok(kernel)
+}
+
+/// Where downloads are kept.
+pub(crate) fn cache() -> PathBuf {
+    guest_kit::cache::directory()
+}
+
+/// Says what a fetch is doing.
+pub(crate) fn tell(step: FetchStep, progress: &Progress) {
+    match step {
+        FetchStep::Resolving => progress.note("asking the package index"),
+        FetchStep::IndexUnavailable { reason } => tracing::info!("no package index: {reason}"),
+        FetchStep::Downloading { package, bytes } => {
+            progress.note(&format!("{package}, {} MiB", bytes >> 20));
+        }
+        FetchStep::Verifying => progress.note("comparing checksums"),
+        FetchStep::Unpacking => progress.note("unpacking"),
+        FetchStep::Ready => {}
+    }
+}
+
+/// An unknown name is the user's, everything else this host's.
+pub(crate) fn package_error(error: packages::PackageError) -> ExitError {
+    let text = error.to_string();
+    if matches!(error, packages::PackageError::UnknownGuest { .. }) {
+        ExitError::usage(text)
+    } else {
+        ExitError::cannot_run(text)
+    }
+}
+
+fn build_initramfs(modules: Option<&Path>, progress: &Progress) -> Result<TemporaryFile, ExitError> {
+    progress.begin(Phase::Initramfs);
+    let usage = |error: &dyn std::fmt::Display| ExitError::usage(error.to_string());
+    let modules = match modules {
+        Some(directory) => {
+            let tree = ModuleTree::open(directory).map_err(|error| usage(&error))?;
+            let driver = tree.video_driver().ok_or_else(|| {
+                ExitError::usage(format!(
+                    "the module tree {} has neither hyperv_drm nor hyperv_fb",
+                    directory.display()
+                ))
+                .with_hint("build the kernel with CONFIG_DRM_HYPERV=m or CONFIG_FB_HYPERV=m")
+            })?;
+            tree.closure(&[BUS_MODULE, driver]).map_err(|error| usage(&error))?
+        }
+        None => Vec::new(),
+    };
+    let image = Initramfs::with_agent(Role::Guest, &modules).to_bytes().map_err(|error| usage(&error))?;
+    let file = TemporaryFile::with("initramfs", &image)
+        .map_err(|error| ExitError::cannot_run(format!("cannot write the initramfs: {error}")))?;
+    progress.done(&format!("{} modules, {} KiB", modules.len(), image.len() >> 10));
+    Ok(file)
+}
+
+/// The kernel's command line: the console on the first serial port, nothing printed on the text console that a
+/// picture is taken of, and the user's words last, so that they win.
+pub(crate) fn command_line(args: &RunArgs) -> String {
+    let mut words = "console=ttyS0,115200 panic=-1 consoleblank=0".to_owned();
+    if !args.cmdline.is_empty() {
+        words.push(' ');
+        words.push_str(&args.cmdline);
+    }
+    words
+}

@@ -1,0 +1,146 @@
+//! A run in the KVM lab: the same command, by the same program, on a host kernel inside QEMU's emulator.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use guest_kit::lab::{Lab, LabJob, LabOutput, ProgramEnd};
+
+use super::guest;
+use super::stop::StopRequest;
+use crate::cli::{GuestSource, KvmChoice, RunArgs, Userland};
+use crate::exit::{ExitError, ExitKind};
+use crate::host;
+use crate::progress::{Phase, Progress};
+
+/// What the lab's own boot and the copying of files may take beside the run itself.
+const LAB_OVERHEAD: Duration = Duration::from_secs(120);
+/// How long the lab's own kernel may take to its init.
+const LAB_BOOT: Duration = Duration::from_secs(60);
+/// What the lab needs beside the guest's memory: its kernel, its initramfs, this program.
+const LAB_MEMORY_MIB: u64 = 768;
+/// A hung lab is started once more; the hang is told.
+const RETRIES: u32 = 1;
+
+/// Boots the lab, runs this program in it with `args`, and ends as it ended.
+pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> {
+    let stop = StopRequest::catch_signals()?;
+    let cache = guest::cache();
+    if let GuestSource::Named(name) = &args.guest {
+        // Inside the lab there is no network: the kernel must be in the cache.
+        guest::fetch(name, progress)?;
+    }
+    progress.begin(Phase::Download);
+    let lab =
+        Lab::prepare(&cache, &mut |step| guest::tell(step, progress)).map_err(|error| lab_error(&error))?;
+    progress.done(&format!("{} for the lab", lab.kernel().package));
+
+    let job = LabJob {
+        program: this_program()?,
+        arguments: arguments(args)?,
+        environment: environment(&cache),
+        working_directory: std::env::current_dir()
+            .map_err(|error| ExitError::cannot_run(format!("there is no working directory: {error}")))?,
+        inputs: inputs(args, &cache),
+        outputs: outputs(args),
+        memory_mib: memory_mib(args),
+        boot_timeout: LAB_BOOT,
+        timeout: args.timeout + LAB_OVERHEAD,
+        retries: RETRIES,
+        console_log: args.results.directory().map(|directory| directory.join("lab-console.log")),
+        stop: stop.flag(),
+    };
+    progress.begin(Phase::LabBoot);
+    let ran = lab.run(&job, &mut |output| relay(output, progress)).map_err(|error| lab_error(&error))?;
+    for hang in &ran.hangs {
+        progress.suspend(|| eprintln!("warning: the KVM lab hung and was started again: {hang}"));
+    }
+    match ran.end {
+        ProgramEnd::Code(0) => Ok(()),
+        // The instance inside has said why.
+        ProgramEnd::Code(1) => Err(ExitError::told(ExitKind::CheckFailed)),
+        ProgramEnd::Code(2) => Err(ExitError::told(ExitKind::Usage)),
+        ProgramEnd::Code(4) => Err(ExitError::told(ExitKind::CannotRun)),
+        ProgramEnd::Code(code) => {
+            Err(ExitError::cannot_run(format!("the program ended with status {code} inside the KVM lab")))
+        }
+        ProgramEnd::Signal(signal) => Err(ExitError::cannot_run(format!(
+            "the program was killed by signal {signal} inside the KVM lab"
+        ))),
+    }
+}
+
+fn relay(output: LabOutput, progress: &Progress) {
+    match output {
+        LabOutput::Booted { release, .. } => progress.done(&format!("Linux {release} with KVM")),
+        LabOutput::Started => {}
+        LabOutput::Stdout(line) => progress.suspend(|| println!("{line}")),
+        LabOutput::Stderr(line) => {
+            if !progress.relay(&line) {
+                progress.suspend(|| eprintln!("{line}"));
+            }
+        }
+        LabOutput::Retrying { reason } => {
+            progress.failed();
+            progress.suspend(|| eprintln!("warning: the KVM lab hangs and is started again: {reason}"));
+            progress.begin(Phase::LabBoot);
+        }
+    }
+}
+
+fn lab_error(error: &guest_kit::lab::LabError) -> ExitError {
+    ExitError::cannot_run(format!("KVM lab: {error}"))
+        .with_hint("vmbus-emu doctor shows what this host can do and what to install")
+}
+
+fn this_program() -> Result<PathBuf, ExitError> {
+    std::env::current_exe()
+        .map_err(|error| ExitError::cannot_run(format!("this program's own file cannot be found: {error}")))
+}
+
+fn arguments(args: &RunArgs) -> Result<Vec<String>, ExitError> {
+    let inside = RunArgs { kvm: KvmChoice::Host, ..args.clone() };
+    let mut arguments = inside.to_arguments()?;
+    arguments.push("--progress=relay".to_owned());
+    Ok(arguments)
+}
+
+fn memory_mib(args: &RunArgs) -> u32 {
+    let guest = (args.memory_bytes + args.video.vram_bytes).div_ceil(1 << 20);
+    u32::try_from(guest + LAB_MEMORY_MIB).unwrap_or(u32::MAX)
+}
+
+fn environment(cache: &Path) -> Vec<(String, String)> {
+    let mut environment = vec![
+        (host::IN_LAB.to_owned(), "1".to_owned()),
+        (guest_kit::cache::VARIABLE.to_owned(), cache.to_string_lossy().into_owned()),
+    ];
+    if let Ok(filter) = std::env::var("VMBUS_EMU_LOG") {
+        environment.push(("VMBUS_EMU_LOG".to_owned(), filter));
+    }
+    environment
+}
+
+fn inputs(args: &RunArgs, cache: &Path) -> Vec<PathBuf> {
+    let mut inputs = vec![cache.to_owned()];
+    if let GuestSource::Files { kernel, userland } = &args.guest {
+        inputs.push(kernel.clone());
+        match userland {
+            Userland::Initrd(initrd) => inputs.push(initrd.clone()),
+            Userland::Agent { modules } => inputs.extend(modules.clone()),
+        }
+    }
+    inputs
+}
+
+fn outputs(args: &RunArgs) -> Vec<PathBuf> {
+    let parent = |file: &Path| match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut outputs: Vec<PathBuf> = args.results.directory().map(Path::to_owned).into_iter().collect();
+    outputs.extend(args.results.report_given().map(parent));
+    outputs.extend(args.console.file_given().map(parent));
+    outputs.sort();
+    outputs.dedup();
+    outputs
+}

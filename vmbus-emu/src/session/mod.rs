@@ -1,0 +1,12 @@
+//! A run with a real guest: its files, the machine, the event thread, the conversation with the guest, the steps of
+//! the scenario, what they prove, and the report.
+
+pub(crate) mod agent;
+pub(crate) mod checks;
+pub(crate) mod event_loop;
+pub(crate) mod guest;
+pub(crate) mod lab;
+pub(crate) mod run;
+pub(crate) mod scenario;
+pub(crate) mod stop;
+pub(crate) mod summary;

@@ -1,0 +1,242 @@
+//! What is done with a guest, step by step, and checked after each.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use device_model::{Clock as _, MonotonicClock, Picture, Synthvid};
+use guest_agent::pattern::Pattern;
+use guest_agent::protocol::{Command, Driver, Hello, Vcs};
+use meter::SharedMeter;
+use meter::report::Check;
+
+use super::agent::{Agent, AgentSilence};
+use super::checks;
+use super::event_loop::EventLoop;
+use crate::cli::Scenario;
+use crate::exit::ExitError;
+use crate::output::ResultFiles;
+use crate::progress::{Phase, Progress};
+
+/// Seed of the demo's pattern; any number does, and the report's reader can draw it again from this one.
+const PATTERN_SEED: u64 = 0x0057_6569_2048_7531;
+/// Lines that the demo prints: four screens of a 1024x768 console, so that it scrolls.
+const CONSOLE_LINES: u32 = 200;
+/// Both refresh timers of hyperv_fb run at 20 Hz and do not know of each other.
+const DIRT_CAP_IN_1S: u64 = 42;
+/// No DIRT and no repaint for so long means that the guest's drawing has arrived: three refresh periods.
+const QUIET: Duration = Duration::from_millis(160);
+/// One refresh period of hyperv_fb (HZ/20 at HZ=250 is 48 ms), after which an unwanted DIRT is a mistake.
+const REFRESH_PERIOD: Duration = Duration::from_millis(60);
+
+/// What the scenario works with.
+pub(crate) struct Stage<'a> {
+    pub(crate) agent: Agent,
+    pub(crate) events: &'a EventLoop,
+    pub(crate) meter: SharedMeter,
+    pub(crate) clock: MonotonicClock,
+    pub(crate) progress: &'a Progress,
+    pub(crate) results: &'a ResultFiles,
+    /// When the whole run must be over.
+    pub(crate) until: Instant,
+    /// Why the machine or the user stopped, if they did.
+    pub(crate) stopped: &'a mut dyn FnMut() -> Option<String>,
+    /// Whether the device wants dirt at all.
+    pub(crate) dirt_wanted: bool,
+}
+
+/// What came out of a scenario.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) hello: Option<Hello>,
+    pub(crate) driver: Option<String>,
+    pub(crate) checks: Vec<Check>,
+    /// Things that were not done, each with the reason.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// A step could not be taken: either a finding about the guest, or our failure.
+enum Stop {
+    Guest(String),
+    Ours(ExitError),
+}
+
+impl From<AgentSilence> for Stop {
+    fn from(silence: AgentSilence) -> Self {
+        Self::Guest(silence.to_string())
+    }
+}
+
+impl From<super::event_loop::LoopGone> for Stop {
+    fn from(gone: super::event_loop::LoopGone) -> Self {
+        Self::Ours(gone.into())
+    }
+}
+
+impl From<ExitError> for Stop {
+    fn from(error: ExitError) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl Stage<'_> {
+    /// Plays `scenario`. A guest that does not do its part is a failed check, not an error.
+    pub(crate) fn play(&mut self, scenario: Scenario) -> Result<Outcome, ExitError> {
+        let mut outcome = Outcome::default();
+        let ended = match scenario {
+            Scenario::Demo => self.demo(&mut outcome),
+            Scenario::Boot => self.boot(&mut outcome).map(drop),
+            Scenario::None => Ok(()),
+        };
+        match ended {
+            Ok(()) => {}
+            Err(Stop::Ours(error)) => return Err(error),
+            Err(Stop::Guest(reason)) => {
+                self.progress.failed();
+                outcome.checks.push(checks::check("scenario", false, reason));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The guest boots, its driver comes up and declares something.
+    fn boot(&mut self, outcome: &mut Outcome) -> Result<Driver, Stop> {
+        self.progress.begin(Phase::GuestBoot);
+        let progress = self.progress;
+        let (introduction, driver) = self.agent.introduction(self.until, self.stopped, &mut |hello| {
+            progress.done(&format!("Linux {}", hello.release));
+            progress.begin(Phase::Driver);
+        })?;
+        outcome.hello = introduction.hello;
+        let failed: Vec<String> = introduction
+            .failed_modules
+            .iter()
+            .map(|module| format!("{}: {}", module.name, module.error))
+            .collect();
+        let found = match &driver {
+            Ok(driver) => format!("{} at {}x{}", driver.name, driver.width, driver.height),
+            Err(reason) => format!("no frame buffer: {reason} {}", failed.join(", ")),
+        };
+        outcome.checks.push(checks::check("driver", driver.is_ok(), found.clone()));
+        let driver = driver.map_err(|_| Stop::Guest("there is nothing to draw on".into()))?;
+        outcome.driver = Some(driver.driver.clone().unwrap_or_else(|| driver.name.clone()));
+        self.progress.done(&found);
+        Ok(driver)
+    }
+
+    fn demo(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+        self.boot(outcome)?;
+        self.draw(outcome)?;
+        self.console(outcome)?;
+        if self.dirt_wanted {
+            self.silence(outcome)?;
+        } else {
+            outcome.left_out.push("dirt on demand: the device was told never to want dirt (dirt=off)".into());
+        }
+        let busiest = self.meter.with(|meter| meter.max_dirt_in_1s());
+        let detail = format!("{busiest} DIRT in the busiest second, limit is {DIRT_CAP_IN_1S}");
+        outcome.checks.push(checks::check("rate_cap", busiest <= DIRT_CAP_IN_1S, detail));
+        let messages = self.meter.with(|meter| meter.counters().dirt_messages);
+        let came = messages > 0 || !self.dirt_wanted;
+        outcome.checks.push(checks::check("dirt_came", came, format!("{messages} DIRT messages")));
+        Ok(())
+    }
+
+    /// Graphics through a mapping of the frame buffer, so by deferred I/O.
+    fn draw(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+        let in_ram = self
+            .meter
+            .with(|meter| meter.device().vram.is_some_and(|vram| vram.kind == device_model::VramKind::Ram));
+        if in_ram {
+            // hyperv_fb hands tail pages of one allocation to deferred I/O, which takes references on each: the
+            // guest's own page allocator is damaged when the mapping goes away.
+            outcome
+                .left_out
+                .push("graphics: with VRAM in RAM this driver's mmap corrupts the guest's memory".into());
+            return Ok(());
+        }
+        self.progress.begin(Phase::Draw);
+        let draw = Command::Draw { pattern: Pattern::Coordinates, seed: PATTERN_SEED };
+        self.agent.ask(draw, self.until, self.stopped)?;
+        let picture = self.settled_picture("graphics")?;
+        let check = checks::pattern(&picture, Pattern::Coordinates, PATTERN_SEED);
+        self.progress.done(&check.detail);
+        outcome.checks.push(check);
+        Ok(())
+    }
+
+    /// Text through the kernel's console.
+    fn console(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+        self.progress.begin(Phase::Console);
+        self.agent.ask(Command::Console { lines: CONSOLE_LINES }, self.until, self.stopped)?;
+        let vcs = self.agent.text_console(self.until, self.stopped)?;
+        let picture = self.settled_picture("console")?;
+        let check = checks::console(&picture, &vcs);
+        self.progress.done(&check.detail);
+        outcome.checks.push(check);
+        outcome.checks.push(last_console_line(&vcs));
+        Ok(())
+    }
+
+    /// The host stops wanting dirt, and wants it again.
+    fn silence(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+        self.events.with_video(|video| video.want_dirt(false))?;
+        std::thread::sleep(REFRESH_PERIOD);
+        let mark = self.meter.with(|meter| meter.mark());
+        self.agent.ask(Command::Console { lines: 20 }, self.until, self.stopped)?;
+        std::thread::sleep(REFRESH_PERIOD * 2);
+        let unwanted = self.meter.with(|meter| meter.since(&mark).dirt_messages);
+        let detail = format!(
+            "{unwanted} DIRT after FEATURE_CHANGE(dirt=0) and one refresh period, while text was drawn"
+        );
+        outcome.checks.push(checks::check("silent_when_unwanted", unwanted == 0, detail));
+
+        self.events.with_video(|video| video.want_dirt(true))?;
+        let mark = self.meter.with(|meter| meter.mark());
+        self.agent.ask(Command::Console { lines: 20 }, self.until, self.stopped)?;
+        std::thread::sleep(REFRESH_PERIOD * 2);
+        let again = self.meter.with(|meter| meter.since(&mark).dirt_messages);
+        let detail = format!("{again} DIRT after FEATURE_CHANGE(dirt=1), while text was drawn");
+        outcome.checks.push(checks::check("dirt_when_wanted_again", again > 0, detail));
+        Ok(())
+    }
+
+    /// Waits until nothing arrives any more, then takes the picture and writes it where the user wants it.
+    fn settled_picture(&mut self, name: &str) -> Result<Picture, Stop> {
+        let quiet_ns = u64::try_from(QUIET.as_nanos()).unwrap_or(u64::MAX);
+        let asked = Instant::now();
+        loop {
+            // Even a screen that is quiet now may have a refresh on its way: never sooner than one quiet time.
+            std::thread::sleep(QUIET / 4);
+            let pending = self.events.with_video(|video: &mut Synthvid| video.repaint_pending())?;
+            let now_ns = self.clock.now_ns();
+            let quiet = self.meter.with(|meter| meter.is_quiet(now_ns, quiet_ns));
+            if quiet && pending != Some(true) && asked.elapsed() >= QUIET {
+                break;
+            }
+            if let Some(reason) = (self.stopped)() {
+                return Err(Stop::Guest(format!("the guest is gone: {reason}")));
+            }
+            if Instant::now() >= self.until {
+                return Err(Stop::Guest(format!("the screen never came to rest before {name} was taken")));
+            }
+        }
+        let picture = self
+            .events
+            .with_video(|video| video.picture())?
+            .ok_or_else(|| Stop::Guest("there is no video device".into()))?;
+        if let Some(path) = self.results.picture(name) {
+            write_picture(&path, &picture)?;
+        }
+        Ok(picture)
+    }
+}
+
+fn last_console_line(vcs: &Vcs) -> Check {
+    checks::last_line(vcs, &guest_agent::protocol::console_line(CONSOLE_LINES, CONSOLE_LINES))
+}
+
+/// Writes a screenshot.
+pub(crate) fn write_picture(path: &Path, picture: &Picture) -> Result<(), ExitError> {
+    display::png::write_png_pixels(path, picture.width, picture.height, &picture.pixels)
+        .map_err(|error| ExitError::cannot_run(error.to_string()))
+}
