@@ -58,6 +58,7 @@ impl ExitError {
     }
 
     /// Which of the three it is.
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> ExitKind {
         self.kind
     }
