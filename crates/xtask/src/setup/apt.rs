@@ -52,7 +52,7 @@ impl Apt {
     pub(super) fn install(&self, packages: &[&str]) -> Result<(), Failure> {
         if self.rights == Rights::None {
             return Err(Failure::cannot_run(format!(
-                "setting this machine up takes root and sudo asks for a password; type\n  {}\nand run this again",
+                "setting this machine up takes root, or a sudo that asks for no password; type\n  {}\nand run this again",
                 line_to_type(packages)
             )));
         }
@@ -90,7 +90,7 @@ impl Apt {
         install
     }
 
-    /// apt-get that waits for another one to finish and asks nothing.
+    /// apt-get that waits for another one to finish, asks nothing and draws no progress bar.
     fn command(&self) -> Command {
         let mut command = match self.rights {
             Rights::Sudo => {
@@ -104,7 +104,7 @@ impl Apt {
                 apt
             }
         };
-        command.args(["-o", "DPkg::Lock::Timeout=120"]);
+        command.args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"]);
         command
     }
 }
