@@ -153,16 +153,22 @@ impl<M: RingMem> InRing<M> {
         Ok((packet, taken))
     }
 
-    /// Reads `buf.len()` bytes, at most the ring's, from `offset` on, across the wrap.
-    #[inline]
+    /// Reads `buf.len()` bytes, at most the ring's, from `offset` on, across the wrap. Always inlined, because a
+    /// descriptor has a constant length.
+    #[inline(always)]
     fn copy_out(&self, offset: u32, buf: &mut [u8]) {
-        let to_end = (self.data_len - offset) as usize;
-        match buf.split_at_mut_checked(to_end) {
-            None => self.mem.read(offset, buf),
-            Some((head, tail)) => {
-                self.mem.read(offset, head);
-                self.mem.read(0, tail);
-            }
+        if buf.len() <= (self.data_len - offset) as usize {
+            self.mem.read(offset, buf);
+        } else {
+            self.copy_out_around(offset, buf);
+        }
+    }
+
+    #[cold]
+    fn copy_out_around(&self, offset: u32, buf: &mut [u8]) {
+        if let Some((head, tail)) = buf.split_at_mut_checked((self.data_len - offset) as usize) {
+            self.mem.read(offset, head);
+            self.mem.read(0, tail);
         }
     }
 }
@@ -208,15 +214,20 @@ impl<M: RingMem> Drain<'_, M> {
         Ok(Some(packet))
     }
 
-    /// Commits and unmasks. With [`Drained::more`] the mask stays set, since the caller comes back anyway.
+    /// Commits and unmasks. With [`Drained::more`], also after a caller stopped early, the mask stays set, since the
+    /// caller comes back anyway.
     pub fn finish(mut self) -> Drained {
         self.commit();
-        if self.done.more {
-            // Drop must not unmask.
-            self.unmasked = true;
-        } else {
+        if !self.done.more && !self.unmasked {
             self.unmask();
+            // Nobody looked since: the caller may have left packets, and more may have come under the mask.
+            self.done.more = self.ring.fault.is_none() && self.ring.refresh().unwrap_or(false);
+            if self.done.more {
+                self.mask();
+            }
         }
+        // Drop must not unmask.
+        self.unmasked = true;
         self.done
     }
 
@@ -229,7 +240,6 @@ impl<M: RingMem> Drain<'_, M> {
         self.commit();
         self.unmask();
         // A packet may have come between the look and the unmasking; its producer saw the mask and did not ring.
-        self.ring.mem.fence();
         if !self.ring.refresh()? {
             return Ok(false);
         }
@@ -245,10 +255,9 @@ impl<M: RingMem> Drain<'_, M> {
             return;
         }
         let freed = used(ring.read, self.committed, ring.data_len);
-        ring.mem.store(HeaderField::ReadIndex, ring.read);
+        // The producer sets its pending size and then looks at the read index; this is the other way round.
+        ring.mem.store_then_fence(HeaderField::ReadIndex, ring.read);
         self.committed = ring.read;
-        // The producer sets its pending size and then looks at the read index; we did it the other way round.
-        ring.mem.fence();
         if ring.mem.load(HeaderField::Features) & FEATURE_PENDING_SEND_SIZE == 0 {
             return;
         }
@@ -275,7 +284,7 @@ impl<M: RingMem> Drain<'_, M> {
 
     fn unmask(&mut self) {
         if !self.unmasked {
-            self.ring.mem.store(HeaderField::InterruptMask, 0);
+            self.ring.mem.store_then_fence(HeaderField::InterruptMask, 0);
             self.unmasked = true;
         }
     }

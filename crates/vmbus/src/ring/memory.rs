@@ -29,6 +29,13 @@ pub trait RingMem {
     fn fence(&self) {
         fence(Ordering::SeqCst);
     }
+
+    /// As [`Self::store`] followed by [`Self::fence`]. An implementation whose loads and stores can be sequentially
+    /// consistent does both in one instruction, which is a third of the cost of a small packet on x86.
+    fn store_then_fence(&self, field: HeaderField, value: u32) {
+        self.store(field, value);
+        self.fence();
+    }
 }
 
 impl<M: RingMem + ?Sized> RingMem for &M {
@@ -54,6 +61,10 @@ impl<M: RingMem + ?Sized> RingMem for &M {
 
     fn fence(&self) {
         (**self).fence();
+    }
+
+    fn store_then_fence(&self, field: HeaderField, value: u32) {
+        (**self).store_then_fence(field, value);
     }
 }
 
@@ -108,6 +119,24 @@ impl HeapRing {
     fn words(&self, offset: u32) -> &[AtomicU64] {
         self.words.get((offset / 8) as usize..).unwrap_or_default()
     }
+
+    /// Reads up to the next word, then from there.
+    fn read_unaligned(&self, offset: u32, buf: &mut [u8]) {
+        let skip = offset % 8;
+        let (head, rest) = buf.split_at_mut(buf.len().min(8 - skip as usize));
+        let mut word = [0; 8];
+        self.read(offset - skip, &mut word);
+        copy_prefix(head, &word[skip as usize..]);
+        self.read(offset - skip + 8, rest);
+    }
+
+    /// Writes up to the next word, then from there.
+    fn write_unaligned(&self, offset: u32, bytes: &[u8]) {
+        let skip = offset % 8;
+        let (head, rest) = bytes.split_at(bytes.len().min(8 - skip as usize));
+        replace(self.words(offset).first(), skip as usize, head);
+        self.write(offset - skip + 8, rest);
+    }
 }
 
 impl RingMem for HeapRing {
@@ -118,30 +147,27 @@ impl RingMem for HeapRing {
 
     #[inline]
     fn read(&self, offset: u32, buf: &mut [u8]) {
-        let skip = (offset % 8) as usize;
-        let (head, body) = buf.split_at_mut((8 - skip).min(buf.len()) * usize::from(skip != 0));
-        let mut words = self.words(offset).iter().map(|word| word.load(Ordering::Relaxed).to_le_bytes());
-        if skip != 0 {
-            copy_prefix(head, &words.next().unwrap_or_default()[skip..]);
+        if !offset.is_multiple_of(8) {
+            return self.read_unaligned(offset, buf);
         }
-        let (chunks, tail) = body.as_chunks_mut::<8>();
-        for (chunk, bytes) in chunks.iter_mut().zip(&mut words) {
-            *chunk = bytes;
+        let (chunks, tail) = buf.as_chunks_mut::<8>();
+        let mut words = self.words(offset).iter();
+        for (chunk, word) in chunks.iter_mut().zip(&mut words) {
+            *chunk = word.load(Ordering::Relaxed).to_le_bytes();
         }
         if !tail.is_empty() {
-            copy_prefix(tail, &words.next().unwrap_or_default());
+            let last = words.next().map_or(0, |word| word.load(Ordering::Relaxed)).to_le_bytes();
+            copy_prefix(tail, &last);
         }
     }
 
     #[inline]
     fn write(&self, offset: u32, bytes: &[u8]) {
-        let skip = (offset % 8) as usize;
-        let (head, body) = bytes.split_at((8 - skip).min(bytes.len()) * usize::from(skip != 0));
-        let mut words = self.words(offset).iter();
-        if skip != 0 {
-            replace(words.next(), skip, head);
+        if !offset.is_multiple_of(8) {
+            return self.write_unaligned(offset, bytes);
         }
-        let (chunks, tail) = body.as_chunks::<8>();
+        let (chunks, tail) = bytes.as_chunks::<8>();
+        let mut words = self.words(offset).iter();
         for (chunk, word) in chunks.iter().zip(&mut words) {
             word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
         }
@@ -152,12 +178,18 @@ impl RingMem for HeapRing {
 
     #[inline]
     fn load(&self, field: HeaderField) -> u32 {
-        self.header.field(field).load(Ordering::Acquire)
+        self.header.field(field).load(Ordering::SeqCst)
     }
 
     #[inline]
     fn store(&self, field: HeaderField, value: u32) {
         self.header.field(field).store(value, Ordering::Release);
+    }
+
+    #[inline]
+    fn store_then_fence(&self, field: HeaderField, value: u32) {
+        // All loads are sequentially consistent too, so no later one can be reordered before this.
+        self.header.field(field).store(value, Ordering::SeqCst);
     }
 }
 

@@ -5,7 +5,7 @@ use zerocopy::little_endian::{U16, U64};
 
 use super::fault::{OpenFault, RingFault, WriteError};
 use super::incoming::{checked_data_len, open_index};
-use super::layout::{ALIGN, HeaderField, advance, index_valid, padded, used};
+use super::layout::{ALIGN, HeaderField, index_valid, padded, used};
 use super::memory::RingMem;
 use crate::packet::{DESCRIPTOR_SIZE, Descriptor, FLAG_COMPLETION_REQUESTED, PacketKind, TRAILER_SIZE};
 
@@ -107,23 +107,14 @@ impl<M: RingMem> OutRing<M> {
             flags: U16::new(packet.flags),
             transaction_id: U64::new(packet.transaction_id),
         };
-        let mut at = self.copy_in(start, descriptor.as_bytes());
-        for part in packet.parts {
-            at = self.copy_in(at, part);
-        }
-        // Padding and trailer in one piece.
-        let mut end = [0; 16];
-        let padding = (len - DESCRIPTOR_SIZE) as usize - payload_len;
-        let end = &mut end[..padding + TRAILER_SIZE as usize];
-        if let Some(bytes) = end.last_chunk_mut::<4>() {
-            *bytes = start.to_le_bytes();
-        }
-        self.write = self.copy_in(at, end);
-        self.mem.store(HeaderField::WriteIndex, self.write);
+        let at = self.copy_in(start, descriptor.as_bytes());
+        let at = self.copy_payload(at, packet.parts);
+        self.write = self.copy_in(at, &(u64::from(start) << 32).to_le_bytes());
         if self.pending != 0 {
             self.pending = 0;
             self.mem.store(HeaderField::PendingSendSize, 0);
         }
+        self.mem.store_then_fence(HeaderField::WriteIndex, self.write);
         Ok(Sent { signal: self.signal_needed(start) })
     }
 
@@ -168,9 +159,8 @@ impl<M: RingMem> OutRing<M> {
             return Ok(());
         }
         self.pending = needed;
-        self.mem.store(HeaderField::PendingSendSize, needed);
         // The consumer may have read on before it could see the pending size; then it will not signal.
-        self.mem.fence();
+        self.mem.store_then_fence(HeaderField::PendingSendSize, needed);
         self.refresh()?;
         let free = self.free();
         if free > needed { Ok(()) } else { Err(WriteError::Full { needed, free }) }
@@ -187,27 +177,62 @@ impl<M: RingMem> OutRing<M> {
         Ok(())
     }
 
-    /// Whether the consumer must be told (`drivers/hv/ring_buffer.c:hv_signal_on_write` is the guest's copy of
+    /// Whether the consumer must be told of the packet that was just published (`drivers/hv/ring_buffer.c:hv_signal_on_write` is the guest's copy of
     /// the rule). A nonsense read index costs the consumer its signal; the next full ring finds it.
     #[inline]
     fn signal_needed(&self, start: u32) -> bool {
-        self.mem.fence();
         self.mem.load(HeaderField::InterruptMask) == 0 && self.mem.load(HeaderField::ReadIndex) == start
     }
 
-    /// Writes at `offset` across the wrap; returns the offset behind.
+    /// Writes the parts one behind the other, padded; returns the offset behind. Only whole words go to the ring:
+    /// the odd bytes at the end of a part wait for the next part.
     #[inline]
-    fn copy_in(&self, offset: u32, bytes: &[u8]) -> u32 {
-        let to_end = (self.data_len - offset) as usize;
-        match bytes.split_at_checked(to_end) {
-            None => self.mem.write(offset, bytes),
-            Some((head, tail)) => {
-                self.mem.write(offset, head);
-                self.mem.write(0, tail);
+    fn copy_payload(&self, mut at: u32, parts: &[&[u8]]) -> u32 {
+        let mut word = [0; ALIGN as usize];
+        let mut odd = 0;
+        for mut part in parts.iter().copied() {
+            if odd != 0 {
+                let count = part.len().min(word.len() - odd);
+                let (head, rest) = part.split_at(count);
+                word[odd..odd + count].copy_from_slice(head);
+                odd += count;
+                if odd < word.len() {
+                    continue;
+                }
+                at = self.copy_in(at, &word);
+                part = rest;
             }
+            let (words, rest) = part.as_chunks::<{ ALIGN as usize }>();
+            at = self.copy_in(at, words.as_flattened());
+            word[..rest.len()].copy_from_slice(rest);
+            odd = rest.len();
         }
+        if odd != 0 {
+            word[odd..].fill(0);
+            at = self.copy_in(at, &word);
+        }
+        at
+    }
+
+    /// Writes at `offset` across the wrap; returns the offset behind. Always inlined, because most pieces have a
+    /// constant length: that halves the time of a small packet.
+    #[inline(always)]
+    fn copy_in(&self, offset: u32, bytes: &[u8]) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "no piece is longer than the ring")]
-        let len = bytes.len() as u32;
-        advance(offset, len, self.data_len)
+        let end = offset + bytes.len() as u32;
+        if end <= self.data_len {
+            self.mem.write(offset, bytes);
+        } else {
+            self.copy_in_around(offset, bytes);
+        }
+        if end >= self.data_len { end - self.data_len } else { end }
+    }
+
+    #[cold]
+    fn copy_in_around(&self, offset: u32, bytes: &[u8]) {
+        if let Some((head, tail)) = bytes.split_at_checked((self.data_len - offset) as usize) {
+            self.mem.write(offset, head);
+            self.mem.write(0, tail);
+        }
     }
 }

@@ -53,6 +53,25 @@ fn packet_is_read_as_it_was_written() {
 }
 
 #[test]
+fn parts_of_odd_lengths_are_joined() {
+    let (mut out, mut incoming) = pair(4096);
+    let bytes = payload(256, 1);
+    for lengths in [[0, 1, 7, 9], [3, 3, 3, 3], [8, 0, 5, 2], [1, 1, 1, 1], [13, 30, 1, 40]] {
+        let mut rest = &bytes[..];
+        let parts = lengths.map(|len| {
+            let (part, behind) = rest.split_at(len);
+            rest = behind;
+            part
+        });
+        assert!(out.write(&OutPacket::in_band(&parts)).is_ok());
+        let len = lengths.iter().sum::<usize>();
+        let mut expected = bytes[..len].to_vec();
+        expected.resize(len.next_multiple_of(8), 0);
+        assert_eq!(read_all(&mut incoming).0, [expected], "{lengths:?}");
+    }
+}
+
+#[test]
 fn dirt_of_34_bytes_takes_64_and_its_trailer_says_where_it_started() {
     let (mut out, _) = pair(4096);
     for _ in 0..2 {

@@ -69,11 +69,12 @@ fn consumer_is_signalled_only_for_the_packet_that_ends_emptiness() {
 }
 
 #[test]
-fn consumer_that_masked_is_not_signalled() {
+fn consumer_that_masked_is_not_signalled_and_learns_of_the_packet_when_it_finishes() {
     let (mut out, mut incoming) = pair(4096);
     let drain = incoming.drain(DrainLimits::NONE);
     assert!(out.write(&OutPacket::in_band(&[])).is_ok_and(|sent| !sent.signal));
-    let _ = drain.finish();
+    assert!(drain.finish().more);
+    assert_eq!(read_all(&mut incoming).0.len(), 1);
     assert_eq!(out.memory().load(HeaderField::InterruptMask), 0);
 }
 
