@@ -68,13 +68,13 @@ pub(super) fn build(config: &MachineConfig) -> Result<Parts, MachineError> {
     )?;
 
     let console = Console::new(&config.console)?;
-    let agent = AgentPort::new()?;
+    let agent = AgentPort::new();
     let acpi = Arc::new(AcpiFixedHardware::new(sci_line(Arc::clone(&vm))));
     let ports = attach_devices(config, &vm, &console, &agent, &acpi)?;
     let shared = Arc::new(Shared {
         ports,
         exits: ExitCounters::default(),
-        events: EventQueue::new()?,
+        events: EventQueue::default(),
         synic: Arc::clone(&synic),
         stop: AtomicBool::new(false),
     });

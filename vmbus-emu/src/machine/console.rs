@@ -75,11 +75,6 @@ impl Console {
         lines.iter().skip(lines.len().saturating_sub(count)).map(|line| (*line).to_owned()).collect()
     }
 
-    /// Whether `text` is in the tail.
-    pub(crate) fn contains(&self, text: &str) -> bool {
-        self.tail().contains(text)
-    }
-
     /// Bytes written since the start.
     pub(crate) fn total_bytes(&self) -> u64 {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).total_bytes

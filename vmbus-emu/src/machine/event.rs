@@ -6,9 +6,6 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hv_kvm::CrashReport;
-use vmm_sys_util::eventfd::EventFd;
-
-use super::error::MachineError;
 
 /// Events kept for a reader that does not come; the oldest go first.
 pub(super) const MAX_EVENTS: usize = 64;
@@ -74,21 +71,14 @@ impl fmt::Display for MachineEvent {
     }
 }
 
-/// Bounded queue of events, with a condition for threads and an eventfd for event loops.
-#[derive(Debug)]
+/// Bounded queue of events, filled by vCPU threads.
+#[derive(Debug, Default)]
 pub(super) struct EventQueue {
     queue: Mutex<VecDeque<MachineEvent>>,
     arrived: Condvar,
-    fd: EventFd,
 }
 
 impl EventQueue {
-    pub(super) fn new() -> Result<Self, MachineError> {
-        let fd = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC)
-            .map_err(MachineError::host("an eventfd for machine events"))?;
-        Ok(Self { queue: Mutex::default(), arrived: Condvar::new(), fd })
-    }
-
     pub(super) fn push(&self, event: MachineEvent) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() == MAX_EVENTS {
@@ -98,9 +88,6 @@ impl EventQueue {
         queue.push_back(event);
         drop(queue);
         self.arrived.notify_all();
-        if let Err(error) = self.fd.write(1) {
-            tracing::warn!(%error, "cannot signal a machine event");
-        }
     }
 
     pub(super) fn try_next(&self) -> Option<MachineEvent> {
@@ -121,10 +108,6 @@ impl EventQueue {
             queue = self.arrived.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
-
-    pub(super) fn fd(&self) -> &EventFd {
-        &self.fd
-    }
 }
 
 #[cfg(test)]
@@ -137,7 +120,7 @@ mod tests {
 
     #[test]
     fn flood_of_crashes_keeps_the_newest_and_the_end() {
-        let events = EventQueue::new().unwrap();
+        let events = EventQueue::default();
         for p0 in 0..200 {
             events.push(MachineEvent::Crash(report(p0)));
         }
@@ -152,7 +135,7 @@ mod tests {
 
     #[test]
     fn waiting_for_nothing_ends_at_the_deadline() {
-        assert_eq!(EventQueue::new().unwrap().next(Duration::from_millis(1)), None);
+        assert_eq!(EventQueue::default().next(Duration::from_millis(1)), None);
     }
 
     #[test]

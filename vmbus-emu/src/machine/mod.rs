@@ -38,6 +38,8 @@ mod power;
 mod rtc;
 mod running;
 mod serial;
+#[cfg(test)]
+mod tests;
 mod vcpu;
 
 pub(crate) use agent_port::AgentPort;

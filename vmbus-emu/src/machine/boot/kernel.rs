@@ -167,21 +167,10 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::machine::boot::test_image::{BASE, INIT_BYTES, bzimage};
 
-    /// The header fields of a Debian 6.1 kernel.
     fn header() -> Vec<u8> {
-        let mut head = vec![0; HEAD_BYTES];
-        let mut set = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
-        set(BOOT_FLAG_OFFSET, &BOOT_FLAG);
-        set(MAGIC_OFFSET, MAGIC);
-        set(VERSION_OFFSET, &0x020f_u16.to_le_bytes());
-        set(LOADFLAGS_OFFSET, &[LOADED_HIGH]);
-        set(0x214, &0x10_0000_u32.to_le_bytes());
-        set(0x22c, &0x7fff_ffff_u32.to_le_bytes());
-        set(XLOADFLAGS_OFFSET, &0x7f_u16.to_le_bytes());
-        set(PREFERRED_ADDRESS_OFFSET, &0x100_0000_u64.to_le_bytes());
-        set(INIT_SIZE_OFFSET, &0x10_0000_u32.to_le_bytes());
-        head
+        bzimage(&[])[..HEAD_BYTES].to_vec()
     }
 
     fn with(at: usize, bytes: &[u8]) -> String {
@@ -203,7 +192,7 @@ mod tests {
 
     #[test]
     fn debian_header_is_accepted() {
-        assert_eq!(check_header(&header()), Ok((0x100_0000, 0x10_0000)));
+        assert_eq!(check_header(&header()), Ok((BASE, u64::from(INIT_BYTES))));
     }
 
     #[test]
@@ -242,7 +231,7 @@ mod tests {
 
     #[test]
     fn initrd_goes_to_the_top_and_not_over_the_kernel() {
-        let (_kernel_dir, kernel) = file(&[header(), vec![0x90; 0x1000]].concat());
+        let (_kernel_dir, kernel) = file(&bzimage(&[0x90; 0x1000]));
         let (_initrd_dir, initrd) = file(&[7; 5000]);
         let memory = ram(0x180_0000);
         let loaded = KernelImage::open(&kernel).unwrap().load(&memory, 0x180_0000).unwrap();

@@ -136,7 +136,7 @@ mod tests {
             let leaf = entry(&ram, table + (address >> 21 & 511) * 8);
             assert_eq!(leaf, address & !(LARGE_PAGE - 1) | LARGE | PRESENT_WRITABLE);
         }
-        assert!(layout::PAGE_TABLES + (2 + DIRECTORIES) * PAGE <= layout::CMDLINE);
+        const { assert!(layout::PAGE_TABLES + (2 + DIRECTORIES) * PAGE <= layout::CMDLINE) }
     }
 
     #[test]

@@ -1,0 +1,130 @@
+//! Whole machines on this host's KVM, with a few instructions in place of a kernel.
+//!
+//! The guests use integer instructions only, so that they run on a KVM that emulates them.
+
+use std::fs;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::boot::test_image::bzimage;
+use super::*;
+
+/// Far more than any of these guests needs.
+const LIMIT: Duration = Duration::from_secs(20);
+/// `mov dx, 0x3f8`.
+const TO_COM1: [u8; 4] = [0x66, 0xba, 0xf8, 0x03];
+/// `out dx, al`.
+const OUT: u8 = 0xee;
+/// `mov dx, 0x604; mov ax, 0x3400; out dx, ax`: SLP_TYP 5 with SLP_EN.
+const POWER_OFF: [u8; 10] = [0x66, 0xba, 0x04, 0x06, 0x66, 0xb8, 0x00, 0x34, 0x66, 0xef];
+/// `mov dx, 0xcf9; mov al, 6; out dx, al`.
+const RESET: [u8; 7] = [0x66, 0xba, 0xf9, 0x0c, 0xb0, 0x06, OUT];
+/// `jmp $`.
+const SPIN: [u8; 2] = [0xeb, 0xfe];
+
+/// Machines take turns: these hosts have few processors, and a spinning guest takes a whole one.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs `test` with the configuration of a machine whose kernel is `code`, or says why it cannot.
+fn with_kernel(code: &[u8], test: impl FnOnce(MachineConfig)) {
+    if let Err(error) = kvm_ioctls::Kvm::new() {
+        let required = std::env::var("VMBUS_EMU_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|name| name.trim() == "kvm"), "kvm is required, but: {error}");
+        println!("skipped, no kvm: {error}");
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = directory.path().join("bzImage");
+    fs::write(&kernel, bzimage(code)).unwrap();
+    test(MachineConfig::new(kernel));
+}
+
+fn started(config: &MachineConfig) -> Machine {
+    let mut machine = Machine::build(config).unwrap();
+    machine.start().unwrap();
+    machine
+}
+
+#[test]
+fn guest_that_prints_and_powers_off_is_heard_and_ends() {
+    let print = [&TO_COM1[..], &[0xb0, b'h', OUT, 0xb0, b'i', OUT, 0xb0, b'\n', OUT]].concat();
+    with_kernel(&[print, POWER_OFF.to_vec(), SPIN.to_vec()].concat(), |config| {
+        let mut machine = started(&config);
+        assert_eq!(machine.wait_event(LIMIT), Some(MachineEvent::PowerOff));
+        machine.stop().unwrap();
+        assert_eq!(machine.console().tail(), "hi\n");
+        let exits = machine.exits();
+        assert_eq!((exits.io, exits.unclaimed_port, exits.mmio), (4, 0, 0));
+    });
+}
+
+#[test]
+fn guest_that_resets_runs_again_when_built_again() {
+    with_kernel(&[&RESET[..], &SPIN].concat(), |config| {
+        for _ in 0..2 {
+            let machine = started(&config);
+            assert_eq!(
+                machine.wait_event(LIMIT),
+                Some(MachineEvent::Reset(event::ResetCause::ResetRegister))
+            );
+            assert!(!machine.is_running());
+        }
+    });
+}
+
+#[test]
+fn spinning_guest_with_waiting_processors_stops_at_once() {
+    with_kernel(&SPIN, |mut config| {
+        config.vcpus = 4;
+        let mut machine = started(&config);
+        std::thread::sleep(Duration::from_millis(20));
+        let asked = Instant::now();
+        machine.stop().unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+        assert_eq!(machine.try_event(), None);
+        assert!(matches!(machine.start(), Err(MachineError::AlreadyStarted)));
+    });
+}
+
+#[test]
+fn machine_that_never_started_is_dropped_in_peace() {
+    with_kernel(&SPIN, |config| drop(Machine::build(&config).unwrap()));
+}
+
+#[test]
+fn fault_without_handlers_is_a_triple_fault() {
+    // `ud2` with an empty IDT.
+    with_kernel(&[0x0f, 0x0b], |config| {
+        let machine = started(&config);
+        assert_eq!(machine.wait_event(LIMIT), Some(MachineEvent::TripleFault { vcpu: 0 }));
+    });
+}
+
+#[test]
+fn ports_and_addresses_of_nobody_read_all_ones_and_are_counted() {
+    // `in al, 0x55; add al, 0x42` makes 'A' of 0xff; so does reading 0xf0000000.
+    let port = [&[0xe4, 0x55, 0x04, 0x42][..], &TO_COM1, &[OUT]].concat();
+    let mmio = [0xa1, 0, 0, 0, 0xf0, 0, 0, 0, 0, 0x04, 0x42, OUT];
+    with_kernel(&[&port[..], &mmio, &POWER_OFF, &SPIN].concat(), |config| {
+        let machine = started(&config);
+        assert_eq!(machine.wait_event(LIMIT), Some(MachineEvent::PowerOff));
+        assert_eq!(machine.console().tail(), "AA");
+        let exits = machine.exits();
+        assert_eq!((exits.unclaimed_port, exits.unclaimed_mmio), (1, 1));
+    });
+}
+
+#[test]
+fn line_to_the_guest_comes_back_through_com2() {
+    // Polls COM2's line status, reads a byte, sends it back.
+    let echo =
+        [0x66, 0xba, 0xfd, 0x02, 0xec, 0xa8, 0x01, 0x74, 0xf7, 0x66, 0xba, 0xf8, 0x02, 0xec, OUT, 0xeb, 0xef];
+    with_kernel(&echo, |config| {
+        let machine = started(&config);
+        let line =
+            "one hundred bytes need the sixteen-fifty's FIFO of sixty-four to be filled twice ".repeat(2);
+        machine.agent().write(format!("{line}\n").as_bytes()).unwrap();
+        assert_eq!(machine.agent().line(LIMIT), Some(line));
+    });
+}
