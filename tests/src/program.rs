@@ -1,0 +1,57 @@
+//! The program `vmbus-emu`, for tests that see it as a user does.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Names a program that is built already.
+const PROGRAM: &str = "VMBUS_EMU_PROGRAM";
+
+/// The program's path. Unless the variable `VMBUS_EMU_PROGRAM` names one, it is built, once a process, in the same profile
+/// and the same target directory as the test that asks.
+///
+/// # Panics
+/// When it cannot be built: no test of it can pass then.
+#[must_use]
+pub fn vmbus_emu() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| given().unwrap_or_else(|| build("vmbus-emu", &["--package", "vmbus-emu"])))
+}
+
+/// A program of this package, built as [`vmbus_emu`] is.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn of_tests(name: &str) -> PathBuf {
+    build(name, &["--package", "tests", "--bin", name])
+}
+
+fn given() -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(PROGRAM)?);
+    assert!(path.is_file(), "{PROGRAM} names {}, which is no file", path.display());
+    Some(path)
+}
+
+fn build(name: &str, arguments: &[&str]) -> PathBuf {
+    // TARGET/PROFILE/deps/TEST-HASH
+    let test = env::current_exe().expect("a process has a program");
+    let profile_dir = test.ancestors().nth(2).expect("cargo puts tests two directories below the target's");
+    let target_dir = profile_dir.parent().expect("cargo puts tests two directories below the target's");
+    let profile = match profile_dir.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--profile", profile])
+        .args(arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .env("CARGO_TARGET_DIR", target_dir);
+    let status = cargo.status().unwrap_or_else(|error| panic!("cannot start {cargo:?}: {error}"));
+    assert!(status.success(), "{cargo:?} ended with {status}");
+    let program = profile_dir.join(name);
+    println!("built {}", program.display());
+    program
+}
