@@ -17,12 +17,13 @@ const REQUIRED_IN_CI: &str = "kvm,lab,kernels";
 /// Tells tests of the command line where the program is.
 const PROGRAM: &str = "VMBUS_EMU_PROGRAM";
 
-/// Sets the machine up, builds the program, runs the tests; the last line is `N passed, N failed`.
+/// Sets the machine up, builds the programs, runs the tests; the last line is `N passed, N failed`.
 pub(crate) fn execute(workspace: &Workspace, more: &[String]) -> Result<(), Failure> {
     setup::execute()?;
     let started = Instant::now();
     let mut build = Command::new(workspace.cargo());
-    build.args(["build", "--locked", "--package", "vmbus-emu"]).current_dir(workspace.root());
+    // The same selection of packages as for the tests, so that their libraries are built once.
+    build.args(["build", "--locked", "--workspace", "--bins"]).current_dir(workspace.root());
     let built = process::run(&mut build);
 
     let mut tally = Tally::default();
