@@ -1,4 +1,6 @@
 //! What the integration tests share.
 
 pub mod bare_metal;
+pub mod guest_run;
 pub mod program;
+pub mod snapshot;

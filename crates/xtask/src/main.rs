@@ -3,6 +3,7 @@
 //! Every command ends with 0, with 1 if a check failed, or with 4 if this machine cannot carry it out; `demo`
 //! passes on the status of the program that it runs.
 
+mod bless;
 mod checks;
 mod demo;
 mod failure;
@@ -45,6 +46,12 @@ enum Command {
         #[arg(last = true)]
         more: Vec<String>,
     },
+    /// Accept the pictures that tests produce now; look at them before they are committed.
+    Bless {
+        /// Words for `cargo test`, for example the name of one test.
+        #[arg(last = true)]
+        more: Vec<String>,
+    },
     /// Check formatting, lints, documentation, the crate graph, the source rules and licences.
     Check,
     /// Check that packages use each other in the documented directions, and the source rules; print the graph.
@@ -67,6 +74,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Setup => setup::execute(),
         Command::Demo { more } => demo::execute(&workspace, more),
         Command::Test { more } => tests_run::execute(&workspace, more),
+        Command::Bless { more } => bless::execute(&workspace, more),
         Command::Check => checks::execute(&workspace),
         Command::Graph => {
             let graph = graph::execute(&workspace);

@@ -2,7 +2,8 @@
 //!
 //! [`Synthvid`] puts three things together: the protocol (`synthvid::Vsp`), the VRAM that the guest declares
 //! (through a `surface::VramMapper`, which the VMM supplies), and the host's surface, which changes only through
-//! declared rectangles and through the counted implied repaints of [`implied`].
+//! declared rectangles and through the counted implied repaints that stand for damage which
+//! Linux never declares.
 
 mod device;
 mod implied;
