@@ -13,8 +13,8 @@
 //! | [`packet`] | what stands in front of a payload in a ring |
 //! | [`pipe`] | the eight bytes that pipe-mode channels put before each message |
 //!
-//! A `*Fault` is the guest's mistake: count it, log it at a limited rate, close the channel when it came from a
-//! ring. A `*Error` is ours.
+//! A `*Fault` is the guest's mistake: count it, log it at a limited rate, close the channel when it came from
+//! a ring. A `*Error` is ours.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -68,7 +68,8 @@ impl Client {
         Ok(gpadl)
     }
 
-    /// Asks for lent pages; answered by [`ClientAction::TornDown`]. On a rescinded channel Linux does not ask.
+    /// Asks for lent pages; answered by [`ClientAction::TornDown`]. On a rescinded channel Linux does not
+    /// ask.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -1,11 +1,13 @@
 //! The guest's end of the control channel, as Linux plays it.
 //!
-//! Shaped like [`crate::server`]: requests and received messages in, [`ClientAction`]s out. It behaves well; a guest
-//! that does not can build its own messages with [`crate::message::encode`].
+//! Shaped like [`crate::server`]: requests and received messages in, [`ClientAction`]s out. It behaves well;
+//! a guest that does not can build its own messages with [`crate::message::encode`].
 
 mod fault;
 mod gpadl;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -249,7 +251,8 @@ impl Client {
         Ok(())
     }
 
-    /// What happened, and what to post. Changes after every other call that takes `&mut self`; poll until `None`.
+    /// What happened, and what to post. Changes after every other call that takes `&mut self`; poll until
+    /// `None`.
     pub fn poll_action(&mut self) -> Option<ClientAction> {
         self.actions.pop_front()
     }

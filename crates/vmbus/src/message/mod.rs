@@ -169,7 +169,8 @@ pub fn split(message: &[u8]) -> Result<(MessageType, &[u8]), DecodeFault> {
     Ok((kind, body))
 }
 
-/// Reads the struct at the start of a body; the rest holds the page numbers of a GPADL, or nothing of interest.
+/// Reads the struct at the start of a body; the rest holds the page numbers of a GPADL, or nothing of
+/// interest.
 ///
 /// # Errors
 /// [`DecodeFault::Short`].

@@ -1,7 +1,5 @@
 //! The consuming end of a ring.
 
-use zerocopy::IntoBytes;
-
 use super::fault::{OpenFault, RingFault};
 use super::layout::{
     ALIGN, FEATURE_PENDING_SEND_SIZE, HeaderField, MAX_DATA_BYTES, MIN_DATA_BYTES, MIN_PACKET, advance,
@@ -126,13 +124,14 @@ impl<M: RingMem> InRing<M> {
         if available < MIN_PACKET {
             return Err(self.poison(RingFault::Fragment { offset, available }));
         }
-        let mut descriptor = Descriptor::EMPTY;
-        self.copy_out(offset, descriptor.as_mut_bytes());
-        let len = u32::from(descriptor.len8.get()) * ALIGN;
+        let mut descriptor = [[0; 8]; 2];
+        self.copy_out(offset, descriptor.as_flattened_mut());
+        let descriptor = Descriptor::from_wire(descriptor);
+        let len = u32::from(descriptor.len8) * ALIGN;
         if len < DESCRIPTOR_SIZE || len > available - TRAILER_SIZE {
             return Err(self.poison(RingFault::Length { offset, len, available }));
         }
-        let payload_offset = u32::from(descriptor.offset8.get()) * ALIGN;
+        let payload_offset = u32::from(descriptor.offset8) * ALIGN;
         if payload_offset < DESCRIPTOR_SIZE || payload_offset > len {
             return Err(self.poison(RingFault::PayloadOffset { offset, payload_offset, len }));
         }
@@ -145,16 +144,16 @@ impl<M: RingMem> InRing<M> {
         let taken = len + TRAILER_SIZE;
         self.read = advance(offset, taken, self.data_len);
         let packet = InPacket {
-            kind: PacketKind::from(descriptor.kind.get()),
-            flags: descriptor.flags.get(),
-            transaction_id: descriptor.transaction_id.get(),
+            kind: descriptor.kind,
+            flags: descriptor.flags,
+            transaction_id: descriptor.transaction_id,
             payload,
         };
         Ok((packet, taken))
     }
 
-    /// Reads `buf.len()` bytes, at most the ring's, from `offset` on, across the wrap. Always inlined, because a
-    /// descriptor has a constant length.
+    /// Reads `buf.len()` bytes, at most the ring's, from `offset` on, across the wrap. Always inlined,
+    /// because a descriptor has a constant length.
     #[inline(always)]
     fn copy_out(&self, offset: u32, buf: &mut [u8]) {
         if buf.len() <= (self.data_len - offset) as usize {
@@ -175,9 +174,9 @@ impl<M: RingMem> InRing<M> {
 
 /// Reading in progress; interrupts are masked until it is finished or dropped.
 ///
-/// *Guest-visible effect*: the read index moves when the ring runs empty, when a limit is hit, and at the end.
-/// A drain that is dropped commits and unmasks too, but nobody learns whom to signal: [`Self::finish`] is for rings
-/// that go on, dropping is for rings that are closed.
+/// *Guest-visible effect*: the read index moves when the ring runs empty, at a limit, and at the end.
+/// A drain that is dropped commits and unmasks too, but nobody learns whom to signal: [`Self::finish`] is for
+/// rings that go on, dropping is for rings that are closed.
 #[derive(Debug)]
 #[must_use]
 pub struct Drain<'a, M: RingMem> {
@@ -214,8 +213,8 @@ impl<M: RingMem> Drain<'_, M> {
         Ok(Some(packet))
     }
 
-    /// Commits and unmasks. With [`Drained::more`], also after a caller stopped early, the mask stays set, since the
-    /// caller comes back anyway.
+    /// Commits and unmasks. With [`Drained::more`], also after a caller stopped early, the mask stays set,
+    /// since the caller comes back anyway.
     pub fn finish(mut self) -> Drained {
         self.commit();
         if !self.done.more && !self.unmasked {
@@ -239,7 +238,8 @@ impl<M: RingMem> Drain<'_, M> {
         }
         self.commit();
         self.unmask();
-        // A packet may have come between the look and the unmasking; its producer saw the mask and did not ring.
+        // A packet may have come between the look and the unmasking; its producer saw the mask and did not
+        // ring.
         if !self.ring.refresh()? {
             return Ok(false);
         }
@@ -256,7 +256,8 @@ impl<M: RingMem> Drain<'_, M> {
         }
         let freed = used(ring.read, self.committed, ring.data_len);
         // The producer sets its pending size and then looks at the read index; this is the other way round.
-        ring.mem.store_then_fence(HeaderField::ReadIndex, ring.read);
+        ring.mem.store(HeaderField::ReadIndex, ring.read);
+        ring.mem.fence();
         self.committed = ring.read;
         if ring.mem.load(HeaderField::Features) & FEATURE_PENDING_SEND_SIZE == 0 {
             return;
@@ -284,7 +285,8 @@ impl<M: RingMem> Drain<'_, M> {
 
     fn unmask(&mut self) {
         if !self.unmasked {
-            self.ring.mem.store_then_fence(HeaderField::InterruptMask, 0);
+            self.ring.mem.store(HeaderField::InterruptMask, 0);
+            self.ring.mem.fence();
             self.unmasked = true;
         }
     }

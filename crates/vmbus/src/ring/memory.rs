@@ -29,13 +29,6 @@ pub trait RingMem {
     fn fence(&self) {
         fence(Ordering::SeqCst);
     }
-
-    /// As [`Self::store`] followed by [`Self::fence`]. An implementation whose loads and stores can be sequentially
-    /// consistent does both in one instruction, which is a third of the cost of a small packet on x86.
-    fn store_then_fence(&self, field: HeaderField, value: u32) {
-        self.store(field, value);
-        self.fence();
-    }
 }
 
 impl<M: RingMem + ?Sized> RingMem for &M {
@@ -62,16 +55,12 @@ impl<M: RingMem + ?Sized> RingMem for &M {
     fn fence(&self) {
         (**self).fence();
     }
-
-    fn store_then_fence(&self, field: HeaderField, value: u32) {
-        (**self).store_then_fence(field, value);
-    }
 }
 
 /// A ring in plain heap memory; clones share it, so one clone is the producer's and one the consumer's.
 ///
-/// For tests, benches and guests in the same process. Data is kept in 64-bit atomics: torn packets are possible
-/// under a race, as in guest memory, undefined behaviour is not.
+/// For tests, benches and guests in the same process. Data is kept in 64-bit atomics: torn packets are
+/// possible under a race, as in guest memory, undefined behaviour is not.
 #[derive(Clone, Debug)]
 pub struct HeapRing {
     words: Arc<[AtomicU64]>,
@@ -178,18 +167,12 @@ impl RingMem for HeapRing {
 
     #[inline]
     fn load(&self, field: HeaderField) -> u32 {
-        self.header.field(field).load(Ordering::SeqCst)
+        self.header.field(field).load(Ordering::Acquire)
     }
 
     #[inline]
     fn store(&self, field: HeaderField, value: u32) {
         self.header.field(field).store(value, Ordering::Release);
-    }
-
-    #[inline]
-    fn store_then_fence(&self, field: HeaderField, value: u32) {
-        // All loads are sequentially consistent too, so no later one can be reordered before this.
-        self.header.field(field).store(value, Ordering::SeqCst);
     }
 }
 

@@ -1,16 +1,13 @@
 //! The producing end of a ring.
 
-use zerocopy::IntoBytes;
-use zerocopy::little_endian::{U16, U64};
-
 use super::fault::{OpenFault, RingFault, WriteError};
 use super::incoming::{checked_data_len, open_index};
 use super::layout::{ALIGN, HeaderField, index_valid, padded, used};
 use super::memory::RingMem;
 use crate::packet::{DESCRIPTOR_SIZE, Descriptor, FLAG_COMPLETION_REQUESTED, PacketKind, TRAILER_SIZE};
 
-/// Largest packet, with its descriptor, that a Linux guest takes. It truncates longer ones and from then on reads
-/// in the wrong place (`drivers/hv/ring_buffer.c:hv_pkt_iter_first`, `VMBUS_DEFAULT_MAX_PKT_SIZE`).
+/// Largest packet, with its descriptor, that a Linux guest takes. It truncates longer ones and from then on
+/// reads in the wrong place (`drivers/hv/ring_buffer.c:hv_pkt_iter_first`, `VMBUS_DEFAULT_MAX_PKT_SIZE`).
 pub const MAX_PACKET_TO_GUEST: u32 = 4096;
 
 /// The end of a ring that writes; the host's of the host-to-guest ring.
@@ -85,8 +82,8 @@ impl<M: RingMem> OutRing<M> {
     /// Writes one packet, whole or not at all.
     ///
     /// # Errors
-    /// [`WriteError::Full`] leaves the pending send size set, so that the consumer signals once there is space;
-    /// [`WriteError::TooLong`] is our mistake; [`WriteError::Corrupt`] means: close the channel.
+    /// [`WriteError::Full`] leaves the pending send size set, so that the consumer signals once there is
+    /// space; [`WriteError::TooLong`] is our mistake; [`WriteError::Corrupt`] means: close the channel.
     #[inline]
     pub fn write(&mut self, packet: &OutPacket<'_>) -> Result<Sent, WriteError> {
         if let Some(fault) = self.fault {
@@ -101,20 +98,20 @@ impl<M: RingMem> OutRing<M> {
 
         let start = self.write;
         let descriptor = Descriptor {
-            kind: U16::new(packet.kind.wire()),
-            offset8: U16::new(2),
-            len8: U16::new(len8),
-            flags: U16::new(packet.flags),
-            transaction_id: U64::new(packet.transaction_id),
+            kind: packet.kind,
+            offset8: 2,
+            len8,
+            flags: packet.flags,
+            transaction_id: packet.transaction_id,
         };
-        let at = self.copy_in(start, descriptor.as_bytes());
+        let at = self.copy_in(start, descriptor.to_wire().as_flattened());
         let at = self.copy_payload(at, packet.parts);
         self.write = self.copy_in(at, &(u64::from(start) << 32).to_le_bytes());
         if self.pending != 0 {
             self.pending = 0;
             self.mem.store(HeaderField::PendingSendSize, 0);
         }
-        self.mem.store_then_fence(HeaderField::WriteIndex, self.write);
+        self.mem.store(HeaderField::WriteIndex, self.write);
         Ok(Sent { signal: self.signal_needed(start) })
     }
 
@@ -159,8 +156,9 @@ impl<M: RingMem> OutRing<M> {
             return Ok(());
         }
         self.pending = needed;
+        self.mem.store(HeaderField::PendingSendSize, needed);
         // The consumer may have read on before it could see the pending size; then it will not signal.
-        self.mem.store_then_fence(HeaderField::PendingSendSize, needed);
+        self.mem.fence();
         self.refresh()?;
         let free = self.free();
         if free > needed { Ok(()) } else { Err(WriteError::Full { needed, free }) }
@@ -177,45 +175,46 @@ impl<M: RingMem> OutRing<M> {
         Ok(())
     }
 
-    /// Whether the consumer must be told of the packet that was just published (`drivers/hv/ring_buffer.c:hv_signal_on_write` is the guest's copy of
-    /// the rule). A nonsense read index costs the consumer its signal; the next full ring finds it.
+    /// Whether the consumer must be told of the packet that was just published
+    /// (`drivers/hv/ring_buffer.c:hv_signal_on_write` is the guest's copy of the rule). A nonsense read index
+    /// costs the consumer its signal; the next full ring finds it.
     #[inline]
     fn signal_needed(&self, start: u32) -> bool {
+        self.mem.fence();
         self.mem.load(HeaderField::InterruptMask) == 0 && self.mem.load(HeaderField::ReadIndex) == start
     }
 
-    /// Writes the parts one behind the other, padded; returns the offset behind. Only whole words go to the ring:
-    /// the odd bytes at the end of a part wait for the next part.
+    /// Writes the parts one behind the other, padded; returns the offset behind. Only whole words go to the
+    /// ring: the odd bytes at the end of a part wait for the next part.
     #[inline]
     fn copy_payload(&self, mut at: u32, parts: &[&[u8]]) -> u32 {
-        let mut word = [0; ALIGN as usize];
+        let mut word = 0;
         let mut odd = 0;
-        for mut part in parts.iter().copied() {
-            if odd != 0 {
-                let count = part.len().min(word.len() - odd);
-                let (head, rest) = part.split_at(count);
-                word[odd..odd + count].copy_from_slice(head);
-                odd += count;
-                if odd < word.len() {
-                    continue;
-                }
-                at = self.copy_in(at, &word);
-                part = rest;
+        for part in parts {
+            if odd == 0 {
+                let words = part.as_chunks::<{ ALIGN as usize }>().0.as_flattened();
+                at = self.copy_in(at, words);
+                odd = part.len() - words.len();
+                word = odd_bytes(part, odd);
+                continue;
             }
-            let (words, rest) = part.as_chunks::<{ ALIGN as usize }>();
-            at = self.copy_in(at, words.as_flattened());
-            word[..rest.len()].copy_from_slice(rest);
-            odd = rest.len();
+            for byte in *part {
+                word |= u64::from(*byte) << (8 * odd);
+                odd += 1;
+                if odd == ALIGN as usize {
+                    at = self.copy_in(at, &word.to_le_bytes());
+                    (word, odd) = (0, 0);
+                }
+            }
         }
         if odd != 0 {
-            word[odd..].fill(0);
-            at = self.copy_in(at, &word);
+            at = self.copy_in(at, &word.to_le_bytes());
         }
         at
     }
 
-    /// Writes at `offset` across the wrap; returns the offset behind. Always inlined, because most pieces have a
-    /// constant length: that halves the time of a small packet.
+    /// Writes at `offset` across the wrap; returns the offset behind. Always inlined, because most pieces
+    /// have a constant length: that halves the time of a small packet.
     #[inline(always)]
     fn copy_in(&self, offset: u32, bytes: &[u8]) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "no piece is longer than the ring")]
@@ -235,4 +234,16 @@ impl<M: RingMem> OutRing<M> {
             self.mem.write(0, tail);
         }
     }
+}
+
+/// The last `odd` bytes, fewer than eight, as the low bytes of a word.
+#[inline]
+fn odd_bytes(part: &[u8], odd: usize) -> u64 {
+    if odd == 0 {
+        return 0;
+    }
+    if let Some(last) = part.last_chunk() {
+        return u64::from_le_bytes(*last) >> (64 - 8 * odd);
+    }
+    part.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }

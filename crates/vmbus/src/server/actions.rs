@@ -18,8 +18,8 @@ pub enum ServerAction {
         /// Payload, header first.
         message: Vec<u8>,
     },
-    /// Throw away messages that are queued but not delivered, and any memory of a busy slot: the guest that they
-    /// were for is gone.
+    /// Throw away messages that are queued but not delivered, and any memory of a busy slot: the guest that
+    /// they were for is gone.
     DropMessages,
     /// Map the rings, register the doorbell, start the device; then call [`super::Server::open_complete`].
     Open(OpenRequest),
@@ -97,8 +97,8 @@ impl Actions {
         self.push(ServerAction::Post { vp: target.vp, sint: target.sint, message: message::encode(body) });
     }
 
-    /// Drops what concerns only a connection that is over. What is left is bounded by the number of channels: each
-    /// waits for at most one open and one close.
+    /// Drops what concerns only a connection that is over. What is left is bounded by the number of channels:
+    /// each waits for at most one open and one close.
     pub(super) fn drop_connection(&mut self) {
         self.0.retain(|action| {
             matches!(action, ServerAction::Open(_) | ServerAction::Close(_) | ServerAction::Released(_))

@@ -77,7 +77,8 @@ impl Channel {
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     table: BTreeMap<ChannelId, Channel>,
-    /// Relid that was given out last. The next one is higher, so that a relid stays unused as long as possible.
+    /// Relid that was given out last. The next one is higher, so that a relid stays unused as long as
+    /// possible.
     last: u32,
 }
 
@@ -114,8 +115,8 @@ impl Channels {
 }
 
 impl Server {
-    /// The host served [`ServerAction::Open`]: `ok` tells whether the device runs. Ignored for a channel that does
-    /// not wait for it.
+    /// The host served [`ServerAction::Open`]: `ok` tells whether the device runs. Ignored for a channel that
+    /// does not wait for it.
     pub fn open_complete(&mut self, channel: ChannelId, ok: bool) {
         let Some(entry) = self.channels.find_mut(channel) else { return };
         let State::Opening { ring, open_id, close } = entry.state else { return };
@@ -128,8 +129,8 @@ impl Server {
         }
     }
 
-    /// The host served [`ServerAction::Close`]: nobody uses the rings any more. Ignored for a channel that does not
-    /// wait for it.
+    /// The host served [`ServerAction::Close`]: nobody uses the rings any more. Ignored for a channel that
+    /// does not wait for it.
     pub fn close_complete(&mut self, channel: ChannelId) {
         let Some(entry) = self.channels.find_mut(channel) else { return };
         let State::Closing { ring } = entry.state else { return };

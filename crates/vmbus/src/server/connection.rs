@@ -1,7 +1,7 @@
 //! Contact, version and unload.
 //!
-//! A contact voids everything before it: that is how a kexec kernel, or an operating system after its firmware,
-//! starts over. Neither it nor UNLOAD is answered before the host has let go of every ring.
+//! A contact voids everything before it: that is how a kexec kernel, or an operating system after its
+//! firmware, starts over. Neither it nor UNLOAD is answered before the host has let go of every ring.
 
 use hv_abi::sint;
 use zerocopy::little_endian::{U16, U32};

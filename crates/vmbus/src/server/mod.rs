@@ -1,8 +1,8 @@
 //! The host's end of the control channel.
 //!
-//! [`Server`] is plain data: [`Server::receive`] takes what the guest posted, [`Server::poll_action`] hands out
-//! what the host must do, in order, and the host reports what took time with [`Server::open_complete`] and
-//! [`Server::close_complete`].
+//! [`Server`] is plain data: [`Server::receive`] takes what the guest posted, [`Server::poll_action`] hands
+//! out what the host must do, in order, and the host reports what took time with [`Server::open_complete`]
+//! and [`Server::close_complete`].
 //!
 //! | file | table |
 //! |---|---|
@@ -12,8 +12,9 @@
 //! | `channels` | open, close, retarget, release |
 //!
 //! Every table is bounded by [`ServerConfig`]. The queue of actions is bounded too: above
-//! [`ServerConfig::max_backlog`] messages are refused with [`ControlFault::Backlog`], so stop taking messages out
-//! of the inbox while [`Server::can_receive`] is false, and the guest gets "insufficient buffers" and retries.
+//! [`ServerConfig::max_backlog`] messages are refused with [`ControlFault::Backlog`], so stop taking messages
+//! out of the inbox while [`Server::can_receive`] is false, and the guest gets "insufficient buffers" and
+//! retries.
 
 mod actions;
 mod channels;
@@ -135,8 +136,9 @@ impl Server {
         self.actions.pop()
     }
 
-    /// Forgets the guest, as at a reset of the VM: all channels get [`ServerAction::Close`], offers stay, rescinded
-    /// ones are released, nothing is posted. A new contact is answered once all closes are complete.
+    /// Forgets the guest, as at a reset of the VM: all channels get [`ServerAction::Close`], offers stay,
+    /// rescinded ones are released, nothing is posted. A new contact is answered once all closes are
+    /// complete.
     pub fn reset(&mut self) {
         self.disconnect(connection::After::Reset);
     }

@@ -66,8 +66,8 @@ impl OfferParams {
 }
 
 impl Server {
-    /// Puts a device on offer. The guest hears of it at REQUESTOFFERS, or now if that is past; but not before it
-    /// released an earlier, rescinded channel of the same device, since Linux warns about such an offer.
+    /// Puts a device on offer. The guest hears of it at REQUESTOFFERS, or now if that is past; but not before
+    /// it released an earlier, rescinded channel of the same device, since Linux warns about such an offer.
     ///
     /// # Errors
     /// [`OfferError`]; nothing changed.
@@ -84,7 +84,8 @@ impl Server {
     }
 
     /// Withdraws an offer: the guest is told, an open channel gets [`ServerAction::Close`], and
-    /// [`ServerAction::Released`] follows once the guest has let go of it too. False if there is no such offer.
+    /// [`ServerAction::Released`] follows once the guest has let go of it too. False if there is no such
+    /// offer.
     pub fn rescind(&mut self, channel: ChannelId) -> bool {
         let Some(entry) = self.channels.find_mut(channel).filter(|entry| !entry.rescinded) else {
             return false;

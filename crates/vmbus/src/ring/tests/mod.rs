@@ -88,7 +88,8 @@ fn dirt_of_34_bytes_takes_64_and_its_trailer_says_where_it_started() {
 #[test]
 fn ring_wrap_mid_packet_is_read_whole() {
     let (mut out, mut incoming) = pair(4096);
-    // 1000 bytes take 1024; with one filler the start moves by 24 each round, so every wrap position comes up.
+    // 1000 bytes take 1024; with one filler the start moves by 24 each round, so every wrap position comes
+    // up.
     for round in 0..600 {
         let sent = payload(1000, round);
         assert!(out.write(&OutPacket::in_band(&[&sent[..700], &sent[700..]])).is_ok());

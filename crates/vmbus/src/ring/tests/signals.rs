@@ -6,7 +6,8 @@ use core::cell::Cell;
 use super::super::{DrainLimits, HeaderField, HeapRing, InRing, OutPacket, OutRing, RingMem, WriteError};
 use super::{pair, read_all};
 
-/// A ring where something happens just before its `after`th fence from now: what the other end does at the worst time.
+/// A ring where something happens just before its `after`th fence from now: what the other end does at the
+/// worst time.
 struct RacyRing {
     ring: HeapRing,
     race: Cell<Option<Box<dyn FnOnce()>>>,
@@ -88,7 +89,8 @@ fn packet_that_comes_while_unmasking_is_handed_out() {
     let mut buf = [0; 64];
     let mut drain = incoming.drain(DrainLimits::NONE);
     assert!(drain.next_packet(&mut buf).is_ok_and(|packet| packet.is_some()));
-    // The first fence belongs to the commit, the second follows the unmasking. The producer saw the mask, say.
+    // The first fence belongs to the commit, the second follows the unmasking. The producer saw the mask,
+    // say.
     racy.race_at(1, move || assert!(out.write(&OutPacket::in_band(&[&[2; 8]])).is_ok()));
     let packet = drain.next_packet(&mut buf).expect("sound").expect("the late packet");
     assert_eq!(packet.payload, [2; 8]);

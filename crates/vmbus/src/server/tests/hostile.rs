@@ -53,7 +53,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The message bytes of a step: 32-bit fields get one small byte each, page counts are made to match half the time.
+/// The message bytes of a step: 32-bit fields get one small byte each, page counts are made to match half the
+/// time.
 fn bytes(kind: MessageType, fields: &[u8], tail: usize) -> Vec<u8> {
     let mut message = alloc::vec![0; kind.size()];
     message[..4].copy_from_slice(&(kind as u32).to_le_bytes());
@@ -151,7 +152,8 @@ proptest! {
             }
             prop_assert!(server.gpadls.len() <= config.max_gpadls);
             prop_assert!(server.channels.iter().count() <= usize::from(config.max_channels));
-            // One message adds at most all offers; a channel waits for at most one open, one close, one release.
+            // One message adds at most all offers; a channel waits for at most one open, one close, one
+            // release.
             let bound = config.max_backlog + 5 * usize::from(config.max_channels) + 4 + host_actions;
             prop_assert!(server.actions.len() <= bound, "{} actions wait", server.actions.len());
         }
