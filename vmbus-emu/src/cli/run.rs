@@ -9,6 +9,7 @@ use guest_kit::packages::KNOWN_GUESTS;
 use super::choices::{KvmChoice, Scenario, SynicChoice};
 use super::{files, low, video_device};
 use crate::exit::ExitError;
+use crate::machine;
 use crate::output::{ConsoleOutput, ResultFiles};
 
 /// Most virtual processors of a guest.
@@ -98,6 +99,9 @@ impl TryFrom<low::Run> for RunArgs {
             return Err(ExitError::usage(
                 "--cmdline: a zero byte or a line break cannot be passed to a kernel",
             ));
+        }
+        if let GuestSource::Files { kernel, .. } = &guest {
+            machine::check_kernel(kernel).map_err(|error| ExitError::usage(format!("--kernel: {error}")))?;
         }
         let results = ResultFiles::claim(run.results.report, run.results.out)?;
         let console = ConsoleOutput::claim(run.console, &results)?;

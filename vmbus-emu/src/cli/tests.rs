@@ -8,6 +8,7 @@ use device_model::options::{SynthvidOptions, key_rows};
 
 use super::*;
 use crate::exit::ExitKind;
+use crate::machine::test_image::bzimage;
 
 fn words(line: &[&str]) -> Result<Invocation, Stop> {
     parse(std::iter::once("vmbus-emu").chain(line.iter().copied()).map(OsString::from))
@@ -27,6 +28,14 @@ fn refusal(line: &[&str]) -> (u8, String) {
         Stop::Clap(error) => (if error.use_stderr() { 2 } else { 0 }, error.to_string()),
         Stop::DeviceHelp => (0, device_model::options::help()),
     }
+}
+
+/// A file that is a kernel as far as its header goes.
+fn kernel() -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bzImage");
+    fs::write(&path, bzimage(&[])).unwrap();
+    (dir, path.to_str().unwrap().to_owned())
 }
 
 const GUEST: [&str; 3] = ["run", "--guest", "debian/6.1-cloud"];
@@ -80,11 +89,8 @@ fn every_option_is_taken() {
 
 #[test]
 fn arguments_read_back_as_the_same_run() {
-    let dir = tempfile::tempdir().unwrap();
-    let kernel = dir.path().join("bzImage");
-    fs::write(&kernel, "kernel").unwrap();
+    let (dir, kernel) = kernel();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let kernel = path("bzImage");
     let (modules, out, report, console) = (path(""), path("out"), path("r.json"), path("c.log"));
     for line in [
         with_guest(&[]),
@@ -102,15 +108,17 @@ fn arguments_read_back_as_the_same_run() {
 
 #[test]
 fn relative_paths_become_absolute_for_another_instance() {
-    let args = run(&["run", "--kernel", "Cargo.toml"]);
-    let kernel = args.to_arguments().unwrap().into_iter().find(|word| word.starts_with("--kernel=")).unwrap();
+    let (_dir, kernel) = kernel();
+    let args = run(&["run", "--kernel", &kernel, "--initrd", "Cargo.toml"]);
+    let initrd = args.to_arguments().unwrap().into_iter().find(|word| word.starts_with("--initrd=")).unwrap();
     let expected = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    assert_eq!(kernel, format!("--kernel={}", expected.display()));
+    assert_eq!(initrd, format!("--initrd={}", expected.display()));
 }
 
 #[test]
 fn own_initramfs_has_no_scenario() {
-    let args = run(&["run", "--kernel", "Cargo.toml", "--initrd", "Cargo.toml"]);
+    let (_dir, kernel) = kernel();
+    let args = run(&["run", "--kernel", &kernel, "--initrd", "Cargo.toml"]);
     assert_eq!(args.scenario, Scenario::None);
     let (status, text) =
         refusal(&["run", "--kernel", "Cargo.toml", "--initrd", "Cargo.toml", "--scenario", "demo"]);

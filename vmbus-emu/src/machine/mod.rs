@@ -42,9 +42,21 @@ mod serial;
 mod tests;
 mod vcpu;
 
+use std::path::Path;
+
 pub(crate) use agent_port::AgentPort;
 pub(crate) use config::{MachineConfig, SynicChoice};
 pub(crate) use console::ConsoleSink;
 pub(crate) use error::MachineError;
 pub(crate) use event::MachineEvent;
 pub(crate) use running::Machine;
+#[cfg(test)]
+pub(crate) use boot::test_image;
+
+/// Looks at the header of a kernel file, which needs neither KVM nor guest memory.
+///
+/// # Errors
+/// It cannot be read, or is no 64-bit bzImage.
+pub(crate) fn check_kernel(path: &Path) -> Result<(), MachineError> {
+    boot::KernelImage::open(path).map(drop)
+}

@@ -6,7 +6,7 @@
 mod kernel;
 mod long_mode;
 #[cfg(test)]
-pub(super) mod test_image;
+pub(crate) mod test_image;
 mod zero_page;
 
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
