@@ -166,6 +166,13 @@ const TABLE: &[Entry] = &[
         "Linux 4.13",
     ),
     (
+        "BINARY_STATS_FD",
+        kvm::KVM_CAP_BINARY_STATS_FD,
+        Need::Optional,
+        "counts exits that the kernel handles by itself",
+        "Linux 5.14",
+    ),
+    (
         "GET_TSC_KHZ",
         kvm::KVM_CAP_GET_TSC_KHZ,
         Need::Optional,
@@ -220,7 +227,9 @@ impl HostCaps {
         Self::from_answers(system.get_api_version(), |number| system.check_extension_raw(u64::from(number)))
     }
 
-    fn from_answers(api_version: i32, mut answer: impl FnMut(u32) -> i32) -> Self {
+    /// The capabilities of a host that answers KVM_CHECK_EXTENSION with `answer`: for hosts that are not this one.
+    #[must_use]
+    pub fn from_answers(api_version: i32, mut answer: impl FnMut(u32) -> i32) -> Self {
         let entries = TABLE
             .iter()
             .map(|&(name, number, need, purpose, provided_by)| Capability {

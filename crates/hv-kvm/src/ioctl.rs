@@ -1,10 +1,11 @@
-//! The KVM interface that kvm-ioctls does not wrap: three ioctls, and the payloads of `kvm_run`.
+//! The KVM interface that kvm-ioctls does not wrap: four ioctls, and the payloads of `kvm_run`.
 //!
 //! Every function here is safe to call. Those that issue an ioctl expect the caller to have checked the
 //! named capability in [`crate::caps::HostCaps`]; without it they return the kernel's error number.
 #![expect(unsafe_code, reason = "raw ioctls and the unions of kvm_run have no safe wrapper in kvm-ioctls")]
 
-use std::os::fd::RawFd;
+use std::fs::File;
+use std::os::fd::{FromRawFd, RawFd};
 
 use kvm_bindings::{
     CpuId, KVM_EXIT_HYPERV, KVM_EXIT_HYPERV_HCALL, KVM_EXIT_HYPERV_SYNIC, KVM_EXIT_IO, KVM_EXIT_IO_OUT,
@@ -13,12 +14,13 @@ use kvm_bindings::{
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vmm_sys_util::errno;
-use vmm_sys_util::ioctl::{ioctl_with_mut_ptr, ioctl_with_ref};
-use vmm_sys_util::{ioctl_iow_nr, ioctl_iowr_nr};
+use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ptr, ioctl_with_ref};
+use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr};
 
 ioctl_iow_nr!(KVM_HYPERV_EVENTFD, KVMIO, 0xbd, kvm_hyperv_eventfd);
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 ioctl_iowr_nr!(KVM_GET_SUPPORTED_HV_CPUID, KVMIO, 0xc1, kvm_cpuid2);
+ioctl_io_nr!(KVM_GET_STATS_FD, KVMIO, 0xce);
 
 /// Room for the leaves of KVM_GET_SUPPORTED_HV_CPUID; Linux 6.12 fills 12.
 const HV_CPUID_ENTRIES: usize = 64;
@@ -175,4 +177,19 @@ pub(crate) fn clear_dirty_log(
     // which is all that the kernel reads.
     let result = unsafe { ioctl_with_ref(vm, KVM_CLEAR_DIRTY_LOG(), &request) };
     if result == 0 { Ok(()) } else { errno::errno_result() }
+}
+
+/// KVM_GET_STATS_FD: the binary statistics of a virtual processor, as a file to read at offsets.
+///
+/// Capability: KVM_CAP_BINARY_STATS_FD. The file closes on exec.
+pub(crate) fn vcpu_stats(vcpu: &VcpuFd) -> Result<File, errno::Error> {
+    // JUSTIFICATION: kvm-ioctls has no method for it.
+    // SAFETY: the descriptor is a vCPU's, and the call takes no argument.
+    let fd = unsafe { ioctl(vcpu, KVM_GET_STATS_FD()) };
+    if fd < 0 {
+        return errno::errno_result();
+    }
+    // JUSTIFICATION: a descriptor that an ioctl returns has no safe way into a type that closes it.
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }

@@ -12,11 +12,13 @@
 //! | [`mem_slots`] | memory given to the guest |
 //! | [`vram`] | VRAM where the guest wants it |
 //! | [`dirty_log`] | pages that the guest wrote |
+//! | [`binary_stats`] | counters that KVM keeps, all exits among them |
 //!
 //! A machine takes [`open_synic`] and talks to either back end through [`KvmSynic`]. `unsafe` lives in
 //! `ioctl` and [`mem_slots`] and nowhere else in the workspace.
 
 mod backend;
+pub mod binary_stats;
 pub mod caps;
 pub mod cpuid;
 pub mod dirty_log;
