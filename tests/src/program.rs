@@ -16,16 +16,7 @@ const PROGRAM: &str = "VMBUS_EMU_PROGRAM";
 #[must_use]
 pub fn vmbus_emu() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| given().unwrap_or_else(|| build("vmbus-emu", &["--package", "vmbus-emu"])))
-}
-
-/// A program of this package, built as [`vmbus_emu`] is.
-///
-/// # Panics
-/// When it cannot be built.
-#[must_use]
-pub fn of_tests(name: &str) -> PathBuf {
-    build(name, &["--package", "tests", "--bin", name])
+    BUILT.get_or_init(|| given().unwrap_or_else(build))
 }
 
 fn given() -> Option<PathBuf> {
@@ -34,7 +25,7 @@ fn given() -> Option<PathBuf> {
     Some(path)
 }
 
-fn build(name: &str, arguments: &[&str]) -> PathBuf {
+fn build() -> PathBuf {
     // TARGET/PROFILE/deps/TEST-HASH
     let test = env::current_exe().expect("a process has a program");
     let profile_dir = test.ancestors().nth(2).expect("cargo puts tests two directories below the target's");
@@ -45,13 +36,12 @@ fn build(name: &str, arguments: &[&str]) -> PathBuf {
     };
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--profile", profile])
-        .args(arguments)
+        .args(["build", "--quiet", "--package", "vmbus-emu", "--profile", profile])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .env("CARGO_TARGET_DIR", target_dir);
     let status = cargo.status().unwrap_or_else(|error| panic!("cannot start {cargo:?}: {error}"));
     assert!(status.success(), "{cargo:?} ended with {status}");
-    let program = profile_dir.join(name);
+    let program = profile_dir.join("vmbus-emu");
     println!("built {}", program.display());
     program
 }

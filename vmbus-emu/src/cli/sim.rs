@@ -1,6 +1,7 @@
 //! Arguments of `sim`, checked.
 
-use device_model::options::SynthvidOptions;
+use device_model::options::{SynthvidOptions, nearest};
+use guest_sim::Script;
 
 use super::{low, video_device};
 use crate::exit::ExitError;
@@ -9,8 +10,8 @@ use crate::output::ResultFiles;
 /// What the simulated guest does, and where the results go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SimArgs {
-    /// Script by name; the default one if absent. Whether it exists is for the simulated guest to say.
-    pub(crate) script: Option<String>,
+    /// What the guest does.
+    pub(crate) script: Script,
     /// The video device.
     pub(crate) video: SynthvidOptions,
     /// Where pictures and the report go.
@@ -21,8 +22,19 @@ impl TryFrom<low::Sim> for SimArgs {
     type Error = ExitError;
 
     fn try_from(sim: low::Sim) -> Result<Self, ExitError> {
+        let script = sim.script.as_deref().map_or(Ok(Script::Demo), script)?;
         let video = video_device(&sim.device)?;
         let results = ResultFiles::claim(sim.results.report, sim.results.out)?;
-        Ok(Self { script: sim.script, video, results })
+        Ok(Self { script, video, results })
     }
+}
+
+fn script(name: &str) -> Result<Script, ExitError> {
+    name.parse().map_err(|error| {
+        let error = ExitError::usage(format!("--script: {error}"));
+        match nearest(name, Script::ALL.map(|script| script.name())) {
+            Some(script) => error.with_hint(format!("did you mean {script}?")),
+            None => error,
+        }
+    })
 }

@@ -224,7 +224,7 @@ fn device_help_needs_no_guest_and_names_every_key() {
 fn sim_and_doctor_are_read() {
     match words(&["sim", "--script", "demo", "-vv"]).unwrap() {
         Invocation { command: Command::Sim(args), verbosity, .. } => {
-            assert_eq!((args.script.as_deref(), verbosity), (Some("demo"), 2));
+            assert_eq!((args.script, verbosity), (guest_sim::Script::Demo, 2));
         }
         other => panic!("{other:?}"),
     }

@@ -27,12 +27,7 @@ const DIRT_CAP_IN_1S: u64 = 42;
 
 /// Plays one script to its end.
 pub(crate) fn execute(args: &SimArgs, progress: &Progress) -> Result<(), ExitError> {
-    let script = match &args.script {
-        Some(name) => {
-            name.parse::<Script>().map_err(|error| ExitError::usage(format!("--script: {error}")))?
-        }
-        None => Script::Demo,
-    };
+    let script = args.script;
     println!("simulated guest, script \"{script}\": no kernel runs, time is virtual");
     let mut run = Simulation::new(args, script)?;
     progress.begin(Phase::Draw);
