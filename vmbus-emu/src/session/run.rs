@@ -82,7 +82,7 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
     progress.done(&args.results.report().map(|path| path.display().to_string()).unwrap_or_default());
     summary::print(&report);
     if end.interrupted() {
-        return Err(ExitError::cannot_run("stopped by a signal before the run was over"));
+        return Err(ExitError::check_failed("stopped by a signal before the run was over"));
     }
     summary::verdict(&report)
 }
@@ -98,11 +98,6 @@ fn machine_config(args: &RunArgs, guest: &PreparedGuest) -> MachineConfig {
         SynicChoice::Kernel => machine::SynicChoice::Only(SynicMode::Kernel),
         SynicChoice::User => machine::SynicChoice::Only(SynicMode::User),
     };
-    if let Some(video) = &mut config.video {
-        // The guest takes VRAM behind the BAR if the BAR is too small to hold it.
-        let wanted = u32::try_from(args.video.vram_bytes.next_power_of_two()).unwrap_or(u32::MAX);
-        video.bar0_len = video.bar0_len.max(wanted);
-    }
     config.console = ConsoleSink { file: args.console.file().map(Path::to_owned), callback: None };
     if args.console.to_stdout() {
         config.console.callback = Some(Arc::new(|bytes: &[u8]| {
