@@ -304,6 +304,12 @@ impl BareMetal {
         self.slots.ram()
     }
 
+    /// A CPU, which stands at an exit.
+    #[must_use]
+    pub fn vcpu(&self, vp: u32) -> Option<&VcpuFd> {
+        self.vcpus.get(usize::try_from(vp).ok()?)
+    }
+
     /// Memory slots.
     #[must_use]
     pub fn slots(&self) -> &Arc<MemorySlots> {
