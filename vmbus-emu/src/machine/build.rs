@@ -19,7 +19,7 @@ use super::console::Console;
 use super::cpuid::CpuidTemplate;
 use super::error::MachineError;
 use super::event::EventQueue;
-use super::exits::ExitCounters;
+use super::exits::{ExitCounters, KvmExits};
 use super::pci::{self, PciHost};
 use super::power::{self, AcpiFixedHardware, KeyboardController};
 use super::rtc::{self, CmosClock};
@@ -30,6 +30,7 @@ use super::{boot, memory};
 /// Everything that [`super::Machine`] is made of.
 pub(super) struct Parts {
     pub(super) vcpus: Vec<VcpuFd>,
+    pub(super) kvm_exits: KvmExits,
     pub(super) shared: Arc<Shared>,
     pub(super) console: Console,
     pub(super) agent: AgentPort,
@@ -79,10 +80,11 @@ pub(super) fn build(config: &MachineConfig) -> Result<Parts, MachineError> {
         stop: AtomicBool::new(false),
     });
     let vcpus = create_vcpus(&system, &vm, config.vcpus, &*synic)?;
+    let kvm_exits = KvmExits::open(&caps, &vm, &vcpus);
     if let Some(first) = vcpus.first() {
         boot::enter_64_bit(first, entry)?;
     }
-    Ok(Parts { vcpus, shared, console, agent, acpi, slots })
+    Ok(Parts { vcpus, kvm_exits, shared, console, agent, acpi, slots })
 }
 
 fn choose_synic(choice: SynicChoice, caps: &HostCaps) -> Result<SynicMode, MachineError> {

@@ -1,6 +1,11 @@
-//! Counters of the exits that reach user space.
+//! Counters of exits: of those that reach user space, and KVM's own, which are of all.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use hv_kvm::binary_stats::{EXITS, StatsError, VcpuCounter};
+use hv_kvm::caps::HostCaps;
+use kvm_ioctls::{VcpuFd, VmFd};
 
 /// A counter that any thread may bump and any thread may read; no order with other memory.
 #[derive(Debug, Default)]
@@ -53,4 +58,34 @@ counters! {
     unclaimed_port,
     /// Accesses to MMIO that nothing backs; a subset of [`Self::mmio`].
     unclaimed_mmio,
+}
+
+/// KVM's exit counters, one a processor; none at all on a KVM without them.
+#[derive(Debug, Default)]
+pub(super) struct KvmExits(Vec<VcpuCounter>);
+
+impl KvmExits {
+    /// Opens the counters of processors that do not run yet. A machine runs without them.
+    pub(super) fn open(caps: &HostCaps, vm: &Arc<VmFd>, vcpus: &[VcpuFd]) -> Self {
+        let counters: Result<_, StatsError> =
+            vcpus.iter().map(|vcpu| VcpuCounter::open(caps, vm, vcpu, EXITS)).collect();
+        Self(counters.unwrap_or_else(|error| {
+            tracing::info!(%error, "exits that the kernel handles are not counted");
+            Vec::new()
+        }))
+    }
+
+    /// Exits of all processors so far; `None` without counters, or when one cannot be read.
+    pub(super) fn total(&self) -> Option<u64> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.iter().try_fold(0_u64, |sum, counter| match counter.value() {
+            Ok(exits) => Some(sum.saturating_add(exits)),
+            Err(error) => {
+                tracing::warn!(%error, "exits that the kernel handles are not counted");
+                None
+            }
+        })
+    }
 }

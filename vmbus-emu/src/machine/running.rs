@@ -21,7 +21,7 @@ use super::config::MachineConfig;
 use super::console::Console;
 use super::error::MachineError;
 use super::event::MachineEvent;
-use super::exits::ExitSnapshot;
+use super::exits::{ExitSnapshot, KvmExits};
 use super::power::AcpiFixedHardware;
 use super::vcpu::{Shared, VcpuThread};
 
@@ -44,6 +44,7 @@ pub(crate) struct Machine {
     // Fields drop in this order.
     threads: Vec<VcpuThread>,
     vcpus: Vec<VcpuFd>,
+    kvm_exits: KvmExits,
     shared: Arc<Shared>,
     acpi: Arc<AcpiFixedHardware>,
     agent: AgentPort,
@@ -58,8 +59,18 @@ impl Machine {
     /// # Errors
     /// [`MachineError`]: the configuration or a file is wrong, or the host cannot do it.
     pub(crate) fn build(config: &MachineConfig) -> Result<Self, MachineError> {
-        let Parts { vcpus, shared, console, agent, acpi, slots } = build::build(config)?;
-        Ok(Self { threads: Vec::new(), vcpus, shared, acpi, agent, console, slots, started: false })
+        let Parts { vcpus, kvm_exits, shared, console, agent, acpi, slots } = build::build(config)?;
+        Ok(Self {
+            threads: Vec::new(),
+            vcpus,
+            kvm_exits,
+            shared,
+            acpi,
+            agent,
+            console,
+            slots,
+            started: false,
+        })
     }
 
     /// Starts one thread a processor. Subscribe to the SynIC before: the guest runs at once.
@@ -195,9 +206,14 @@ impl Machine {
         &self.agent
     }
 
-    /// Exits so far.
+    /// Exits to user space so far.
     pub(crate) fn exits(&self) -> ExitSnapshot {
         self.shared.exits.snapshot()
+    }
+
+    /// Exits so far, those that the kernel handled included, as KVM counts them; `None` when it does not.
+    pub(crate) fn kvm_exits(&self) -> Option<u64> {
+        self.kvm_exits.total()
     }
 }
 

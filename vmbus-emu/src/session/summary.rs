@@ -18,7 +18,7 @@ pub(crate) fn print(report: &Report) {
         (_, true) => "simulated guest".to_owned(),
         (kernel, false) => format!("Linux {}", or_dash(kernel.clone())),
     };
-    let rows: [(&str, String); 14] = [
+    let rows: [(&str, String); 15] = [
         ("guest", guest),
         ("driver", or_dash(report.guest.driver.clone())),
         ("kvm / SynIC", format!("{:?} / {:?}", report.host.kvm, report.host.synic).to_lowercase()),
@@ -54,6 +54,7 @@ pub(crate) fn print(report: &Report) {
                 or_dash(report.latency_us.doorbell_to_surface.p99.map(|us| us.to_string()))
             ),
         ),
+        ("exits", or_dash(report.exits.total.map(|exits| exits.to_string()))),
         (
             "exits to user space",
             format!(
@@ -98,7 +99,7 @@ pub(crate) fn exits(machine: &Machine) -> report::Exits {
     let exits = machine.exits();
     let synic = machine.synic_stats().snapshot();
     report::Exits {
-        total: None,
+        total: machine.kvm_exits(),
         user: Some(exits.user),
         hypercall_user: Some(synic.hypercall_user),
         signal_user: Some(synic.signal_user),
