@@ -7,11 +7,38 @@
 
 use std::collections::HashMap;
 
-/// Width of a cell in pixels: the kernel's 8x16 console font.
+/// Width of a cell in pixels: the kernel's 8x16 console font. On large screens it takes one twice as large.
 pub const CELL_WIDTH_PX: u32 = 8;
 
 /// Height of a cell in pixels.
 pub const CELL_HEIGHT_PX: u32 = 16;
+
+/// Sizes of a cell that Linux's built-in fonts have: VGA8x16, and TER16x32 for large screens
+/// (`lib/fonts/fonts.c:get_default_font`).
+const FONTS: [Font; 2] = [
+    Font { width: CELL_WIDTH_PX, height: CELL_HEIGHT_PX },
+    Font { width: 2 * CELL_WIDTH_PX, height: 2 * CELL_HEIGHT_PX },
+];
+
+/// A cell's size in pixels.
+#[derive(Clone, Copy)]
+struct Font {
+    width: u32,
+    height: u32,
+}
+
+impl Font {
+    /// The font with which a console of so many cells covers a picture.
+    fn of(columns: u32, rows: u32, width: u32, height: u32) -> Option<Self> {
+        let fits = |font: &Self| width / font.width == columns && height / font.height == rows;
+        (columns > 0 && rows > 0).then(|| FONTS.into_iter().find(fits)).flatten()
+    }
+
+    fn pixels_of(self, cell: Cell) -> impl Iterator<Item = (u32, u32)> {
+        let (left, top) = (cell.column * self.width, cell.row * self.height);
+        (top..top + self.height).flat_map(move |y| (left..left + self.width).map(move |x| (x, y)))
+    }
+}
 
 /// What the guest says is on the screen.
 ///
@@ -52,8 +79,9 @@ pub struct ConsoleMatch {
 pub enum ConsoleMismatch {
     /// The console is not of this picture's size.
     #[error(
-        "console of {columns} x {rows} cells does not belong to a picture of {width} x {height} pixels, which holds {} x {}",
-        width / CELL_WIDTH_PX, height / CELL_HEIGHT_PX
+        "console of {columns} x {rows} cells does not belong to a picture of {width} x {height} pixels, which holds \
+         {} x {} of 8x16 or {} x {} of 16x32 pixels",
+        width / FONTS[0].width, height / FONTS[0].height, width / FONTS[1].width, height / FONTS[1].height
     )]
     Size {
         /// Cells in a row.
@@ -125,8 +153,8 @@ pub enum ConsoleMismatch {
     },
 }
 
-/// One cell's ink, a byte a row, most significant bit left.
-type Bitmap = [u8; 16];
+/// One cell's ink, a word a row, the cell's right column in the least significant bit.
+type Bitmap = [u32; 32];
 
 #[derive(Clone, Copy)]
 struct Cell {
@@ -154,13 +182,12 @@ pub fn check(
     pixel: impl Fn(u32, u32) -> u32,
 ) -> Result<ConsoleMatch, ConsoleMismatch> {
     let (columns, rows) = (console.columns, console.rows);
-    if columns == 0 || rows == 0 || width / CELL_WIDTH_PX != columns || height / CELL_HEIGHT_PX != rows {
-        return Err(ConsoleMismatch::Size { columns, rows, width, height });
-    }
+    let font = Font::of(columns, rows, width, height);
+    let font = font.ok_or(ConsoleMismatch::Size { columns, rows, width, height })?;
     let pixel = |x, y| pixel(x, y) & 0x00ff_ffff;
     let background = most_common_colour(width, height, pixel);
     let mut check =
-        Check { background, foreground: None, by_character: HashMap::new(), by_bitmap: HashMap::new() };
+        Check { font, background, foreground: None, by_character: HashMap::new(), by_bitmap: HashMap::new() };
     let mut inked_cells = 0;
     for row in 0..rows {
         let text = usize::try_from(row).ok().and_then(|row| console.text.get(row));
@@ -176,7 +203,7 @@ pub fn check(
         }
     }
     for y in 0..height {
-        let from = if y < rows * CELL_HEIGHT_PX { columns * CELL_WIDTH_PX } else { 0 };
+        let from = if y < rows * font.height { columns * font.width } else { 0 };
         for x in from..width {
             let found = pixel(x, y);
             if found != background {
@@ -200,6 +227,7 @@ pub fn check(
 }
 
 struct Check {
+    font: Font,
     background: u32,
     foreground: Option<u32>,
     by_character: HashMap<char, (Bitmap, Cell)>,
@@ -208,7 +236,7 @@ struct Check {
 
 impl Check {
     fn blank(&self, cell: Cell, pixel: impl Fn(u32, u32) -> u32) -> Result<(), ConsoleMismatch> {
-        match pixels_of(cell).find(|(x, y)| pixel(*x, *y) != self.background) {
+        match self.font.pixels_of(cell).find(|(x, y)| pixel(*x, *y) != self.background) {
             None => Ok(()),
             Some((x, y)) => Err(ConsoleMismatch::NotBlank {
                 x,
@@ -226,13 +254,13 @@ impl Check {
             return Err(ConsoleMismatch::Missing { cell: cell.to_string() });
         }
         if let Some((known, earlier)) = self.by_character.get(&cell.character) {
-            return match first_difference(&bitmap, known) {
+            return match first_difference(&bitmap, known, self.font) {
                 None => Ok(()),
                 Some((dx, dy)) => Err(ConsoleMismatch::SameCharacterDiffers {
                     cell: cell.to_string(),
                     other: earlier.to_string(),
-                    x: cell.column * CELL_WIDTH_PX + dx,
-                    y: cell.row * CELL_HEIGHT_PX + dy,
+                    x: cell.column * self.font.width + dx,
+                    y: cell.row * self.font.height + dy,
                 }),
             };
         }
@@ -249,8 +277,10 @@ impl Check {
 
     fn bitmap(&mut self, cell: Cell, pixel: impl Fn(u32, u32) -> u32) -> Result<Bitmap, ConsoleMismatch> {
         let mut bitmap = Bitmap::default();
-        for (y, row) in (cell.row * CELL_HEIGHT_PX..).zip(&mut bitmap) {
-            for x in (cell.column * CELL_WIDTH_PX..).take(CELL_WIDTH_PX as usize) {
+        let Font { width, height } = self.font;
+        let (left, top) = (cell.column * width, cell.row * height);
+        for (y, row) in (top..top + height).zip(&mut bitmap) {
+            for x in left..left + width {
                 let found = pixel(x, y);
                 *row <<= 1;
                 if found == self.background {
@@ -279,15 +309,10 @@ fn is_blank(character: char) -> bool {
     matches!(character, '\0' | ' ' | '\u{a0}' | '\u{ff}')
 }
 
-fn pixels_of(cell: Cell) -> impl Iterator<Item = (u32, u32)> {
-    let (left, top) = (cell.column * CELL_WIDTH_PX, cell.row * CELL_HEIGHT_PX);
-    (top..top + CELL_HEIGHT_PX).flat_map(move |y| (left..left + CELL_WIDTH_PX).map(move |x| (x, y)))
-}
-
-fn first_difference(one: &Bitmap, other: &Bitmap) -> Option<(u32, u32)> {
+fn first_difference(one: &Bitmap, other: &Bitmap, font: Font) -> Option<(u32, u32)> {
     (0..).zip(one.iter().zip(other)).find_map(|(y, (one, other))| match one ^ other {
         0 => None,
-        differs => Some((differs.leading_zeros(), y)),
+        differs => Some((font.width - 1 - differs.ilog2(), y)),
     })
 }
 

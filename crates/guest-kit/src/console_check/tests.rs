@@ -37,7 +37,7 @@ impl Screen {
     }
 
     fn put(&mut self, column: u32, row: u32, character: char) {
-        for (x, y) in pixels_of(Cell { column, row, character }) {
+        for (x, y) in FONTS[0].pixels_of(Cell { column, row, character }) {
             *self.at(x, y) = if glyph(character, x % 8, y % 16) { INK } else { 0 };
         }
     }
@@ -145,6 +145,20 @@ fn console_of_another_size_is_refused() {
     let found = check(&console, 1024, 768, |_, _| 0).unwrap_err();
     assert_eq!(
         found.to_string(),
-        "console of 80 x 25 cells does not belong to a picture of 1024 x 768 pixels, which holds 128 x 48"
+        "console of 80 x 25 cells does not belong to a picture of 1024 x 768 pixels, which holds 128 x 48 of 8x16 or 64 x 24 of 16x32 pixels"
     );
+}
+
+#[test]
+fn font_of_twice_the_size_is_recognised_and_a_wrong_pixel_found() {
+    let mut small = Screen::showing(&console());
+    let twice = |screen: &mut Screen, wrong: Option<(u32, u32)>| {
+        check(&console(), 2 * WIDTH, 2 * HEIGHT, |x, y| {
+            let ink = screen.0[(y / 2 * WIDTH + x / 2) as usize];
+            if wrong == Some((x, y)) { ink ^ INK } else { ink }
+        })
+    };
+    assert_eq!(twice(&mut small, None).unwrap().cells, 120);
+    let found = twice(&mut small, Some((16 * 2 + 15, 32 * 3 + 31))).unwrap_err();
+    assert!(matches!(found, ConsoleMismatch::SameCharacterDiffers { x: 47, y: 127, .. }), "{found}");
 }
