@@ -16,8 +16,12 @@ mod apt;
 mod known;
 mod remembered;
 mod unpacked;
+mod whereabouts;
 
-pub use self::known::{KNOWN_GUESTS, KnownGuest};
+pub use self::{
+    known::{KNOWN_GUESTS, KnownGuest},
+    whereabouts::{Whereabouts, look_up},
+};
 
 /// A kernel ready to boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
