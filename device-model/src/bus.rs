@@ -282,7 +282,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
         let Some(slot) = slots.iter_mut().find(|slot| slot.channel == channel) else { return };
         let Slot { device, open: Some(open), .. } = slot else { return };
         let mut ignored = Vec::new();
-        let turn = open.receive(&*parts.signal, |payload| {
+        let turn = open.receive(&*parts.signal, &*parts.clock, |payload| {
             observer.packet(now_ns, channel, payload.len());
             let mut context = DeviceContext {
                 channel,

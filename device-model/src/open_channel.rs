@@ -13,11 +13,15 @@ use vmbus::server::OpenRequest;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::channel::DeviceFault;
+use crate::clock::Clock;
 use crate::observer::FaultLayer;
 use crate::ring_memory::GpadlRing;
 
 /// Largest payload that a guest may send: a whole pipe message and its header.
 const MAX_PAYLOAD_BYTES: usize = vmbus::pipe::HEADER_SIZE + vmbus::pipe::MAX_MESSAGE;
+
+/// Longest turn: a packet that is begun within it is finished. Few bytes of ring can ask for a whole screen's copy.
+const TURN_NS: u64 = 4_000_000;
 
 /// What one look into the rings came to.
 #[derive(Debug)]
@@ -120,15 +124,17 @@ impl<M: GuestMemory + Clone> OpenChannel<M> {
         self.target_vp = target_vp;
     }
 
-    /// Hands the guest's packets to `take`, one bounded turn; what is left rings our own doorbell, so that a guest
-    /// that never stops sending cannot keep others waiting.
+    /// Hands the guest's packets to `take`, one turn bounded in packets, bytes and time; what is left rings our own
+    /// doorbell, so that a guest that never stops sending cannot keep others waiting.
     pub(crate) fn receive(
         &mut self,
         signal: &dyn GuestSignal,
+        clock: &dyn Clock,
         mut take: impl FnMut(&[u8]) -> Result<(), DeviceFault>,
     ) -> Turn {
+        let over_ns = clock.now_ns().saturating_add(TURN_NS);
         let mut drain = self.incoming.drain(DrainLimits::default());
-        loop {
+        while clock.now_ns() < over_ns {
             let packet = match drain.next_packet(&mut self.payload) {
                 Ok(Some(packet)) => packet,
                 Ok(None) => break,
