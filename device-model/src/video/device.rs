@@ -12,6 +12,7 @@ use vmbus::server::{OfferParams, PipeMode};
 use vmbus::{Guid, pipe};
 
 use super::implied::ImpliedDamage;
+use super::overlap;
 use crate::channel::{ChannelDevice, DeviceContext, DeviceFault};
 use crate::observer::{DirtEvent, ImpliedRepaint, Observer, RepaintCause, VideoEvent};
 use crate::options::{Repaint, SynthvidOptions};
@@ -182,10 +183,12 @@ impl Synthvid {
         let count = rects.len();
         self.accepted.clear();
         self.accepted.extend(rects.filter_map(|rect| DirtVerdict::of(rect, bounds).accepted()));
-        let (mut declared_px, mut changed_px) = (0, 0);
-        for rect in &self.accepted {
+        let declared_px = self.accepted.iter().map(Rect::area).sum();
+        // More pixels than the screen has: some are declared more than once, and one copy of each is enough.
+        let cut = (declared_px > bounds.area()).then(|| overlap::cut(&self.accepted));
+        let mut changed_px = 0;
+        for rect in cut.as_ref().unwrap_or(&self.accepted) {
             let applied = self.surface.apply(vram.as_ref(), &situation, *rect).map_err(vram_lost)?;
-            declared_px += applied.copied_px;
             changed_px += applied.changed_px;
         }
         let rejected = count - self.accepted.len();
@@ -310,3 +313,6 @@ fn mode_list(options: &SynthvidOptions) -> Result<ModeList, SynthvidError> {
 fn vram_lost(error: surface::VramError) -> DeviceFault {
     DeviceFault::Protocol(format!("VRAM cannot be read: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,5 +7,6 @@
 
 mod device;
 mod implied;
+mod overlap;
 
 pub use device::{Picture, Synthvid, SynthvidError};

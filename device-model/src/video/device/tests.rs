@@ -1,0 +1,91 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use surface::{VramError, VramKind, VramMapError};
+use synthvid::wire::{self, MessageType};
+use vmbus::ChannelId;
+
+use super::*;
+use crate::clock::MonotonicClock;
+
+const WIDTH: u32 = 64;
+const HEIGHT: u32 = 48;
+
+/// White VRAM that counts what is read of it.
+struct CountedVram {
+    bytes: u64,
+    read: Arc<AtomicU64>,
+}
+
+impl VramBytes for CountedVram {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read(&self, _offset: u64, buf: &mut [u8]) -> Result<(), VramError> {
+        self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        buf.fill(0xff);
+        Ok(())
+    }
+}
+
+struct CountedMapper(Arc<AtomicU64>);
+
+impl VramMapper for CountedMapper {
+    fn map(&mut self, _gpa: u64, bytes: u64) -> Result<Arc<dyn VramBytes>, VramMapError> {
+        Ok(Arc::new(CountedVram { bytes, read: Arc::clone(&self.0) }))
+    }
+
+    fn unmap(&mut self) {}
+
+    fn kind(&self) -> Option<VramKind> {
+        Some(VramKind::Mmio)
+    }
+}
+
+#[derive(Default)]
+struct LastDirt {
+    rects: u32,
+    declared_px: u64,
+    changed_px: u64,
+}
+
+impl Observer for LastDirt {
+    fn dirt(&mut self, dirt: &DirtEvent<'_>) {
+        *self = Self { rects: dirt.rects, declared_px: dirt.declared_px, changed_px: dirt.changed_px };
+    }
+}
+
+fn send(video: &mut Synthvid, observer: &mut LastDirt, kind: MessageType, body: &[u8]) {
+    let mut message = [0; 4352];
+    let len = wire::encode(&mut message, kind, &[body]).expect("it fits");
+    let payload = [&pipe::header(len).expect("it fits")[..], &message[..len]].concat();
+    let clock = MonotonicClock::default();
+    let mut context =
+        DeviceContext { channel: ChannelId(1), now_ns: 0, doorbell_ns: 0, clock: &clock, observer };
+    video.receive(&payload, &mut context).expect("no rule is broken");
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+#[test]
+fn screen_named_in_all_rectangles_of_a_message_is_copied_once() {
+    let read = Arc::new(AtomicU64::new(0));
+    let options = SynthvidOptions::parse("hyperv-synthvid").expect("the default");
+    let mut video = Synthvid::new(options, Box::new(CountedMapper(Arc::clone(&read)))).expect("the default");
+    let mut seen = LastDirt::default();
+    send(&mut video, &mut seen, MessageType::VersionRequest, &words(&[0x0002_0003]));
+    let location = [&[0; 8][..], &[1], &[0; 8]].concat();
+    send(&mut video, &mut seen, MessageType::VramLocation, &location);
+    let shape = words(&[WIDTH, HEIGHT, WIDTH * 4]);
+    let situation = [&[0; 8][..], &[1, 1], &[0; 4], &[32], &shape].concat();
+    send(&mut video, &mut seen, MessageType::SituationUpdate, &situation);
+
+    let dirt = [&[0, 255][..], &words(&[0, 0, WIDTH, HEIGHT]).repeat(255)].concat();
+    send(&mut video, &mut seen, MessageType::Dirt, &dirt);
+
+    let screen_px = u64::from(WIDTH * HEIGHT);
+    assert_eq!(read.load(Ordering::Relaxed), screen_px * 4, "bytes of VRAM that were read");
+    assert_eq!((seen.rects, seen.declared_px, seen.changed_px), (255, 255 * screen_px, screen_px));
+}
