@@ -2,5 +2,6 @@
 
 pub mod bare_metal;
 pub mod guest_run;
+pub mod in_process;
 pub mod program;
 pub mod snapshot;

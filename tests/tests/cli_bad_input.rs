@@ -62,7 +62,7 @@ fn usage(words: &[&str], parts: &[&str]) {
     }
 }
 
-fn device<'a>(text: &'a str) -> Vec<&'a str> {
+fn device(text: &str) -> Vec<&str> {
     [&GUEST[..], &["--out", "out", "--device", text]].concat()
 }
 

@@ -1,0 +1,51 @@
+//! The SynIC conformance suite inside the KVM lab: on KVM's own SynIC, and on ours over the same KVM.
+
+use anyhow::{Context, Result, ensure};
+use guest_kit::cache;
+use guest_kit::lab::{Lab, LabError, LabJob, LabOutput, ProgramEnd};
+use tests::bare_metal::requirement::skip;
+
+/// Cases of the suite; more may come, fewer would mean that somebody lost some.
+const LEAST_CASES: u32 = 20;
+
+#[test]
+fn both_synics_conform_on_a_kvm_with_hyper_v() -> Result<()> {
+    let lab = match Lab::prepare(&cache::directory(), &mut |_| ()) {
+        Ok(lab) => lab,
+        Err(error @ (LabError::NoQemu | LabError::Kernel(_))) => {
+            skip("lab", &error.to_string());
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    for synic in ["kernel", "user"] {
+        conforms(&lab, synic)?;
+    }
+    Ok(())
+}
+
+fn conforms(lab: &Lab, synic: &str) -> Result<()> {
+    let job = LabJob {
+        arguments: ["--synic", synic, "--vps", "2"].map(str::to_owned).into(),
+        ..LabJob::new(env!("CARGO_BIN_EXE_synic-conformance"))
+    };
+    let mut lines = Vec::new();
+    let run = lab.run(&job, &mut |output| {
+        if let LabOutput::Stdout(line) | LabOutput::Stderr(line) = output {
+            lines.push(line);
+        }
+    })?;
+    println!("{synic}: {run:?}");
+    let said = lines.join("\n");
+    ensure!(run.end == ProgramEnd::Code(0), "{synic}: {:?}, it said:\n{said}", run.end);
+    ensure!(said.contains(&format!("SynIC under test: {synic}")), "{synic}: it said:\n{said}");
+    let summary = lines.iter().find(|line| line.contains(" passed, 0 failed"));
+    let summary = summary.with_context(|| format!("{synic}: no good summary, it said:\n{said}"))?;
+    println!("{synic}: {summary}");
+    let passed = summary.split(' ').next().and_then(|count| count.parse::<u32>().ok());
+    ensure!(
+        passed.is_some_and(|passed| passed > LEAST_CASES),
+        "{synic}: {summary}, expected more than {LEAST_CASES}"
+    );
+    Ok(())
+}
