@@ -28,6 +28,8 @@ pub(crate) enum Phase {
     Driver,
     /// The pattern, up to a quiet ring.
     Draw,
+    /// A mode set and damage clips through KMS, where the driver has it.
+    Kms,
     /// The text console, up to a quiet ring.
     Console,
     /// Pictures and report.
@@ -35,13 +37,14 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Download,
         Self::Initramfs,
         Self::LabBoot,
         Self::GuestBoot,
         Self::Driver,
         Self::Draw,
+        Self::Kms,
         Self::Console,
         Self::Report,
     ];
@@ -54,6 +57,7 @@ impl Phase {
             Self::GuestBoot => "guest boot",
             Self::Driver => "driver",
             Self::Draw => "draw",
+            Self::Kms => "KMS",
             Self::Console => "console",
             Self::Report => "report",
         }

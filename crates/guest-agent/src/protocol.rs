@@ -52,6 +52,32 @@ pub enum Command {
     },
     /// Makes the driver send what it collected from the mapping now (`fsync` of `/dev/fb0`), not at its next period.
     Flush,
+    /// Sets a mode through KMS (an atomic commit) and shows a pattern in it, from a buffer of its own. The text console is not on the
+    /// screen from then on until `kms_release`.
+    KmsMode {
+        /// Width of the mode in pixels; the driver must have it.
+        width: u32,
+        /// Its height.
+        height: u32,
+        /// Which picture.
+        pattern: Pattern,
+        /// Its seed.
+        seed: u64,
+    },
+    /// Draws a pattern over the buffer that `kms_mode` shows, tile by tile, row after row; each tile is an atomic commit with one damage
+    /// clip, which is that tile.
+    KmsTiles {
+        /// Which picture.
+        pattern: Pattern,
+        /// Its seed.
+        seed: u64,
+        /// Tiles in a row.
+        columns: u32,
+        /// Rows of tiles.
+        rows: u32,
+    },
+    /// Gives the screen back to the frame buffer and the text console.
+    KmsRelease,
     /// Clears the text console and hides its cursor, then prints numbered lines.
     Console {
         /// How many lines; more than the console has rows makes it scroll.

@@ -10,7 +10,7 @@ use std::{
 
 use cpio::newc::{Builder, ModeFileType, trailer};
 
-use crate::{agent, modules::Module};
+use crate::{agent, module_file, modules::Module};
 
 /// Why an image could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +46,23 @@ pub struct Initramfs {
 #[derive(Debug, Clone)]
 enum Entry {
     Directory,
-    Bytes { mode: u32, contents: Cow<'static, [u8]> },
-    HostFile { mode: u32, path: PathBuf },
-    CharDevice { mode: u32, major: u32, minor: u32 },
+    Bytes {
+        mode: u32,
+        contents: Cow<'static, [u8]>,
+    },
+    HostFile {
+        mode: u32,
+        path: PathBuf,
+    },
+    /// Unpacked when the image is written.
+    XzModule {
+        path: PathBuf,
+    },
+    CharDevice {
+        mode: u32,
+        major: u32,
+        minor: u32,
+    },
 }
 
 /// Which of its two roles the agent plays, by `/etc/vmbus-emu/role`.
@@ -79,10 +93,14 @@ impl Initramfs {
         let mut list = String::new();
         for module in modules {
             let file = module.path.file_name().unwrap_or_default().to_string_lossy();
-            let path = format!("/lib/modules/{file}");
+            let path = format!("/lib/modules/{}", file.strip_suffix(".xz").unwrap_or(&file));
             list.push_str(&path);
             list.push('\n');
-            image.host_file(&path, 0o644, &module.path);
+            if module_file::is_xz(&module.path) {
+                image.insert(&path, Entry::XzModule { path: module.path.clone() });
+            } else {
+                image.host_file(&path, 0o644, &module.path);
+            }
         }
         image.bytes("/etc/vmbus-emu/modules", 0o644, list.into_bytes());
         image
@@ -145,11 +163,12 @@ impl Initramfs {
                     writer = builder.write(writer, 0).finish().map_err(InitramfsError::Write)?;
                 }
                 Entry::Bytes { mode, contents } => {
-                    let builder = builder.mode(*mode).set_mode_file_type(ModeFileType::Regular);
-                    let bytes = length(contents.len() as u64, Path::new(name))?;
-                    let mut file = builder.write(writer, bytes);
-                    file.write_all(contents).map_err(InitramfsError::Write)?;
-                    writer = file.finish().map_err(InitramfsError::Write)?;
+                    writer = write_file(writer, builder.mode(*mode), name, contents)?;
+                }
+                Entry::XzModule { path } => {
+                    let contents = module_file::read(path)
+                        .map_err(|source| InitramfsError::Read { path: path.clone(), source })?;
+                    writer = write_file(writer, builder.mode(0o644), name, &contents)?;
                 }
                 Entry::HostFile { mode, path } => {
                     let read_error = |source| InitramfsError::Read { path: path.clone(), source };
@@ -177,6 +196,18 @@ impl Initramfs {
         self.write(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+fn write_file<W: Write>(
+    writer: W,
+    builder: Builder,
+    name: &str,
+    contents: &[u8],
+) -> Result<W, InitramfsError> {
+    let bytes = length(contents.len() as u64, Path::new(name))?;
+    let mut file = builder.set_mode_file_type(ModeFileType::Regular).write(writer, bytes);
+    file.write_all(contents).map_err(InitramfsError::Write)?;
+    file.finish().map_err(InitramfsError::Write)
 }
 
 fn length(bytes: u64, path: &Path) -> Result<u32, InitramfsError> {
@@ -229,6 +260,18 @@ mod tests {
         assert_eq!(find("etc/vmbus-emu/modules").3, b"/lib/modules/zeta.ko\n/lib/modules/alpha.ko\n");
         assert_eq!(find("lib/modules/alpha.ko").3, b"alpha");
         assert_eq!(find("proc").1, 0o040_755);
+    }
+
+    #[test]
+    fn xz_module_is_plain_in_the_image() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.ko.xz");
+        std::fs::write(&path, module_file::tests::XZ).unwrap();
+        let modules = [Module { name: "m".into(), path }];
+        let image = contents(&Initramfs::with_agent(Role::Guest, &modules).to_bytes().unwrap());
+        let find = |name: &str| &image.iter().find(|(found, ..)| found == name).unwrap().3;
+        assert_eq!(find("etc/vmbus-emu/modules"), b"/lib/modules/m.ko\n");
+        assert_eq!(find("lib/modules/m.ko"), module_file::tests::CONTENTS);
     }
 
     #[test]

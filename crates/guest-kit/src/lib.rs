@@ -11,6 +11,7 @@ pub mod console_check;
 mod elf;
 pub mod initramfs;
 pub mod lab;
+mod module_file;
 pub mod modules;
 pub mod packages;
 pub mod probe;

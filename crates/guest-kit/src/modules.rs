@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::elf;
+use crate::{elf, module_file};
 
 /// A module file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub enum ModuleError {
         /// Why.
         reason: String,
     },
-    /// Compressed modules without an index.
+    /// Modules without an index, compressed in a way that is not read here.
     #[error(
         "{path} is compressed and there is no modules.dep beside it; run: depmod -b ROOT RELEASE",
         path = path.display()
@@ -197,10 +197,11 @@ impl ModuleTree {
         if let Some(index) = &self.index {
             return Ok(index.get(name).cloned().unwrap_or_default());
         }
-        if path.extension().is_none_or(|extension| extension != "ko") {
+        if path.extension().is_none_or(|extension| extension != "ko") && !module_file::is_xz(path) {
             return Err(ModuleError::CompressedWithoutIndex { path: path.to_owned() });
         }
-        let file = fs::read(path).map_err(|source| ModuleError::Read { path: path.to_owned(), source })?;
+        let file =
+            module_file::read(path).map_err(|source| ModuleError::Read { path: path.to_owned(), source })?;
         let not_a_module = |reason| ModuleError::NotAModule { path: path.to_owned(), reason };
         let info = elf::section(&file, ".modinfo").map_err(|error| not_a_module(error.to_string()))?;
         Ok(depends(info.ok_or_else(|| not_a_module("no .modinfo section".into()))?))
@@ -342,7 +343,7 @@ mod tests {
 
     #[test]
     fn compressed_module_without_index_says_what_to_run() {
-        let (_dir, tree) = tree(&[("drivers/x.ko.xz", "text")]);
+        let (_dir, tree) = tree(&[("drivers/x.ko.zst", "text")]);
         let error = tree.closure(&["x"]).unwrap_err().to_string();
         assert!(error.contains("depmod"), "{error}");
     }

@@ -84,7 +84,7 @@ pub enum PackageError {
     },
     /// The package index has no such package, and the cache neither.
     #[error(
-        "no package {pattern} for guest {name:?}: {reason}; add Debian 12 (bookworm) to apt's sources and run: apt-get update"
+        "no package {pattern} for guest {name:?}: {reason}; add Debian 12 (bookworm) and its security updates to apt's sources and run: apt-get update"
     )]
     NotAvailable {
         /// The guest.
@@ -229,7 +229,7 @@ mod tests {
         let error = fetch("debian/6.1-clod", cache.path(), &mut |_| ()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown guest \"debian/6.1-clod\", did you mean \"debian/6.1-cloud\"? known are: debian/6.1-cloud, debian/6.1"
+            "unknown guest \"debian/6.1-clod\", did you mean \"debian/6.1-cloud\"? known are: debian/6.1-cloud, debian/6.1, debian/6.12-cloud, debian/6.12"
         );
     }
 }

@@ -12,10 +12,10 @@ pub(crate) fn check(name: &str, passed: bool, detail: impl Into<String>) -> Chec
 }
 
 /// Every pixel of `picture` is the pattern's.
-pub(crate) fn pattern(picture: &Picture, pattern: Pattern, seed: u64) -> Check {
+pub(crate) fn pattern(name: &str, picture: &Picture, pattern: Pattern, seed: u64) -> Check {
     let expected = pattern::Picture::new(pattern, picture.width, picture.height, seed);
     let found = expected.compare(|x, y| pixel(picture, x, y));
-    check("pattern", found.is_exact() && found.total_px > 0, found.to_string())
+    check(name, found.is_exact() && found.total_px > 0, found.to_string())
 }
 
 /// Each cell of the text console that the guest holds stands where it belongs in `picture`, with the same glyph

@@ -56,6 +56,7 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
             until,
             stopped: &mut stopped,
             dirt_wanted: args.video.dirt,
+            repaint: args.video.repaint,
         };
         let outcome = stage.play(args.scenario)?;
         if args.scenario != Scenario::None {

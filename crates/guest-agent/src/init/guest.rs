@@ -14,6 +14,7 @@ use guest_agent::{
 use crate::{
     End, boot, console,
     framebuffer::{self, Framebuffer},
+    kms,
     modules::{self, Modules},
     port::Port,
 };
@@ -30,7 +31,7 @@ pub(crate) fn run() -> End {
             return End::PowerOff;
         }
     };
-    let mut guest = Guest { port, screen: None };
+    let mut guest = Guest { port, screen: None, kms: None };
     guest.hello();
     let modules = modules::load_all();
     guest.find_screen(&modules);
@@ -40,6 +41,8 @@ pub(crate) fn run() -> End {
 struct Guest {
     port: Port,
     screen: Option<Framebuffer>,
+    /// The card, while it is held.
+    kms: Option<kms::Output>,
 }
 
 impl Guest {
@@ -144,6 +147,19 @@ impl Guest {
                 self.screen()?.fill((x, y), (width, height), color)
             }
             Command::Flush => self.screen()?.flush(),
+            Command::KmsMode { width, height, pattern, seed } => {
+                let picture = Picture::new(pattern, width, height, seed);
+                self.kms()?.set_mode(width, height, &picture)
+            }
+            Command::KmsTiles { pattern, seed, columns, rows } => {
+                let picture = |width, height| Picture::new(pattern, width, height, seed);
+                self.kms()?.draw_tiles((columns, rows), picture).map(drop)
+            }
+            Command::KmsRelease => {
+                // Closing the card is what brings the console back.
+                self.kms = None;
+                Ok(())
+            }
             Command::Console { lines } => {
                 console::print_lines(lines).map_err(|error| format!("cannot print on the console: {error}"))
             }
@@ -172,5 +188,12 @@ impl Guest {
 
     fn screen(&mut self) -> Result<&mut Framebuffer, String> {
         self.screen.as_mut().ok_or_else(|| "there is no frame buffer".to_owned())
+    }
+
+    fn kms(&mut self) -> Result<&mut kms::Output, String> {
+        if self.kms.is_none() {
+            self.kms = Some(kms::Output::open()?);
+        }
+        self.kms.as_mut().ok_or_else(|| "there is no card".to_owned())
     }
 }

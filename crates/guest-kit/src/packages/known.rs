@@ -33,6 +33,20 @@ pub const KNOWN_GUESTS: &[KnownGuest] = &[
         suffix: "-amd64",
         video_driver: "hyperv_drm",
     },
+    KnownGuest {
+        name: "debian/6.12-cloud",
+        summary: "Debian 12's newer kernel for clouds, with hyperv_fb",
+        prefix: "linux-image-6.12.",
+        suffix: "+deb12-cloud-amd64",
+        video_driver: "hyperv_fb",
+    },
+    KnownGuest {
+        name: "debian/6.12",
+        summary: "Debian 12's newer generic kernel, with hyperv_drm",
+        prefix: "linux-image-6.12.",
+        suffix: "+deb12-amd64",
+        video_driver: "hyperv_drm",
+    },
 ];
 
 impl KnownGuest {
@@ -98,6 +112,24 @@ mod tests {
             "linux-image-6.1.0-56-amd64-unsigned",
             "linux-image-6.1.0-56-rt-amd64",
             "linux-image-6.1.0-56-amd64-dbg",
+        ] {
+            assert_eq!(generic.number(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn number_of_a_stable_update_is_its_last_part() {
+        let cloud = find("debian/6.12-cloud").unwrap();
+        let generic = find("debian/6.12").unwrap();
+        assert_eq!(cloud.number("linux-image-6.12.117+deb12-cloud-amd64"), Some(117));
+        assert_eq!(generic.number("linux-image-6.12.117+deb12-amd64"), Some(117));
+        for other in [
+            "linux-image-6.12-amd64",
+            "linux-image-6.12.117+deb12-cloud-amd64",
+            "linux-image-6.12.117+deb12-rt-amd64",
+            "linux-image-6.12.117+deb12-amd64-unsigned",
+            "linux-image-6.12.117+deb12-amd64-dbg",
+            "linux-image-6.12.117+deb13-amd64",
         ] {
             assert_eq!(generic.number(other), None, "{other}");
         }
