@@ -29,10 +29,7 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> 
         // Inside the lab there is no network: the kernel must be in the cache.
         guest::fetch(name, progress)?;
     }
-    progress.begin(Phase::Download);
-    let lab =
-        Lab::prepare(&cache, &mut |step| guest::tell(step, progress)).map_err(|error| lab_error(&error))?;
-    progress.done(&format!("{} for the lab", lab.kernel().package));
+    let lab = prepare(&cache, progress)?;
 
     let job = LabJob {
         program: this_program()?,
@@ -49,8 +46,38 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> 
         console_log: args.results.directory().map(|directory| directory.join("lab-console.log")),
         stop: stop.flag(),
     };
+    carry_out(&lab, &job, progress)
+}
+
+/// Runs `vmbus-emu doctor` inside the lab, on the lab's own KVM.
+pub(crate) fn doctor(progress: &Progress) -> Result<(), ExitError> {
+    let stop = StopRequest::catch_signals()?;
+    let cache = guest::cache();
+    let lab = prepare(&cache, progress)?;
+    let job = LabJob {
+        arguments: ["doctor", "--kvm=host", "--progress=relay"].map(str::to_owned).into(),
+        environment: environment(&cache),
+        boot_timeout: LAB_BOOT,
+        retries: RETRIES,
+        stop: stop.flag(),
+        ..LabJob::new(this_program()?)
+    };
+    carry_out(&lab, &job, progress)
+}
+
+/// Gets QEMU and the lab's kernel.
+fn prepare(cache: &Path, progress: &Progress) -> Result<Lab, ExitError> {
+    progress.begin(Phase::Download);
+    let lab =
+        Lab::prepare(cache, &mut |step| guest::tell(step, progress)).map_err(|error| lab_error(&error))?;
+    progress.done(&format!("{} for the lab", lab.kernel().package));
+    Ok(lab)
+}
+
+/// Runs a job whose program is this one: what it prints is printed here, and as it ends, this ends.
+fn carry_out(lab: &Lab, job: &LabJob, progress: &Progress) -> Result<(), ExitError> {
     progress.begin(Phase::LabBoot);
-    let ran = lab.run(&job, &mut |output| relay(output, progress)).map_err(|error| lab_error(&error))?;
+    let ran = lab.run(job, &mut |output| relay(output, progress)).map_err(|error| lab_error(&error))?;
     for hang in &ran.hangs {
         progress.suspend(|| eprintln!("warning: the KVM lab hung and was started again: {hang}"));
     }
