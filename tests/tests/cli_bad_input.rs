@@ -225,10 +225,10 @@ fn host_without_dev_kvm_cannot_run_and_says_what_to_load() {
     };
     launcher.arg(vmbus_emu());
     let said = attempt_by(launcher, &ON_THIS_HOST).refused_with(CANNOT_RUN);
-    assert!(
-        said.contains("there is no /dev/kvm") && said.contains("hint: load kvm_intel or kvm_amd"),
-        "{said}"
-    );
+    // Which hint depends on this host's processor and on what is loaded already.
+    let hints = ["modprobe kvm_", "--device /dev/kvm", "enable it in the firmware"];
+    assert!(said.contains("there is no /dev/kvm\nhint: "), "{said}");
+    assert!(hints.iter().any(|hint| said.contains(hint)), "{said}");
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn no_device(error: kvm_ioctls::Error, devices: &Devices) -> Obstacle {
         }
         libc::EACCES | libc::EPERM => Obstacle::new(
             "no permission to open /dev/kvm",
-            Some("add yourself to its group, as root: adduser USER kvm; then log in again"),
+            Some("add yourself to the group kvm (as root: adduser $USER kvm) and log in again"),
         ),
         _ => Obstacle::new(format!("/dev/kvm cannot be opened: {error}"), None),
     }
@@ -181,7 +181,7 @@ mod tests {
     fn refused_device_is_a_matter_of_its_group() {
         let obstacle = no_device(kvm_ioctls::Error::new(libc::EACCES), &devices("svm", true));
         assert_eq!(obstacle.reason, "no permission to open /dev/kvm");
-        assert!(obstacle.hint.unwrap().contains("adduser USER kvm"));
+        assert!(obstacle.hint.unwrap().contains("adduser $USER kvm"));
     }
 
     #[test]
