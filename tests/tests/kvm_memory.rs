@@ -88,6 +88,20 @@ fn vram_in_ram_is_read_in_place() -> Result<()> {
 }
 
 #[test]
+fn vram_in_ram_is_refused_by_a_mapper_for_windows_only() -> Result<()> {
+    let Some(fixture) = Fixture::new()? else { return Ok(()) };
+    let mut mapper = fixture.mapper.in_windows_only();
+    for gpa in [0, 8 << 20, RAM_BYTES - 0x1000] {
+        let error = mapper.map(gpa, 0x1000).map(drop).unwrap_err();
+        assert!(matches!(error, VramMapError::InRam { .. }), "{gpa:#x}: {error}");
+        assert_eq!(mapper.kind(), None);
+    }
+    mapper.map(VRAM, VRAM_BYTES)?;
+    assert_eq!(mapper.kind(), Some(VramKind::Mmio));
+    Ok(())
+}
+
+#[test]
 fn vram_is_refused_where_it_must_not_be() -> Result<()> {
     let Some(mut fixture) = Fixture::new()? else { return Ok(()) };
     let mut refused = |gpa, len| fixture.mapper.map(gpa, len).map(drop).unwrap_err();

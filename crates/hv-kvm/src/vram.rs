@@ -2,7 +2,7 @@
 //!
 //! hyperv_fb on a Generation 1 VM with 4 MiB or less takes VRAM from its own RAM; a slot must not be laid over
 //! it. In every other case the driver picks an address in a VMBus MMIO window, and nothing is there until we
-//! put memory behind it.
+//! put memory behind it. Generation 2 knows the second case only ([`KvmVramMapper::in_windows_only`]).
 
 use std::fs::File;
 use std::io;
@@ -90,13 +90,22 @@ pub struct KvmVramMapper {
     slots: Arc<MemorySlots>,
     aperture: Arc<Aperture>,
     slot: Option<SlotId>,
+    ram_allowed: bool,
 }
 
 impl KvmVramMapper {
-    /// A mapper with nothing mapped.
+    /// A mapper with nothing mapped, that takes VRAM in RAM and in the windows.
     #[must_use]
     pub fn new(slots: Arc<MemorySlots>, aperture: Arc<Aperture>) -> Self {
-        Self { slots, aperture, slot: None }
+        Self { slots, aperture, slot: None, ram_allowed: true }
+    }
+
+    /// The same, but a range that starts in RAM is refused with [`VramMapError::InRam`], as the host of a
+    /// Generation 2 VM does.
+    #[must_use]
+    pub fn in_windows_only(mut self) -> Self {
+        self.ram_allowed = false;
+        self
     }
 
     fn map_aperture(&mut self, gpa: u64, len: u64) -> Result<Arc<dyn VramBytes>, VramMapError> {
@@ -126,14 +135,19 @@ impl KvmVramMapper {
 
 impl VramMapper for KvmVramMapper {
     /// A range that starts in RAM must be RAM throughout and is only read; any other must lie in one window,
-    /// clear of all RAM, and gets the aperture's memory from its first byte on.
+    /// clear of all RAM, and gets the aperture's memory from its first byte on. See also
+    /// [`KvmVramMapper::in_windows_only`].
     fn map(&mut self, gpa: u64, len: u64) -> Result<Arc<dyn VramBytes>, VramMapError> {
         self.unmap();
         if len == 0 || !gpa.is_multiple_of(PAGE_BYTES) || !len.is_multiple_of(PAGE_BYTES) {
             return Err(VramMapError::Unaligned { gpa, len });
         }
         let ram = self.slots.ram();
-        let (bytes, kind): (Arc<dyn VramBytes>, _) = if ram.find_region(GuestAddress(gpa)).is_some() {
+        let in_ram = ram.find_region(GuestAddress(gpa)).is_some();
+        if in_ram && !self.ram_allowed {
+            return Err(VramMapError::InRam { gpa, len, window: self.slots.windows().to_string() });
+        }
+        let (bytes, kind): (Arc<dyn VramBytes>, _) = if in_ram {
             (Arc::new(GuestRamWindow::new(ram.clone(), gpa, len)?), VramKind::Ram)
         } else {
             (self.map_aperture(gpa, len)?, VramKind::Mmio)

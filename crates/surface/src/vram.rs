@@ -104,6 +104,16 @@ pub enum VramMapError {
         /// The windows that would do, in words.
         window: String,
     },
+    /// The range is in RAM, where this machine's guests may have no VRAM.
+    #[error("VRAM at {gpa:#x} with {len:#x} bytes lies in RAM, must lie in {window}")]
+    InRam {
+        /// Guest physical address.
+        gpa: u64,
+        /// Bytes.
+        len: u64,
+        /// The windows that would do, in words.
+        window: String,
+    },
     /// The address or the length is not a whole number of pages.
     #[error("VRAM at {gpa:#x} with {len:#x} bytes, both must be multiples of 0x1000")]
     Unaligned {
