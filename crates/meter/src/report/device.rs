@@ -36,6 +36,8 @@ pub struct VramReport {
     pub gpa: Option<String>,
     /// Bytes.
     pub bytes: Option<u64>,
+    /// Declarations that were not acknowledged, because the place could not be backed.
+    pub refused: u64,
 }
 
 impl Device {
@@ -48,7 +50,10 @@ impl Device {
             mode: facts.mode.map(|Mode { width, height, .. }| format!("{width}x{height}")),
             pitch_bytes: facts.mode.map(|mode| mode.pitch),
             depth_bits: facts.mode.map(|mode| mode.depth),
-            vram: facts.vram.map_or_else(VramReport::default, VramReport::from),
+            vram: VramReport {
+                refused: facts.vram_refused,
+                ..facts.vram.map_or_else(VramReport::default, VramReport::from)
+            },
             situation_changes: meter.counters().situation_changes,
         }
     }
@@ -60,7 +65,12 @@ impl From<Vram> for VramReport {
             VramKind::Mmio => "mmio",
             VramKind::Ram => "ram",
         };
-        Self { kind: Some(kind.to_owned()), gpa: Some(format!("{:#x}", vram.gpa)), bytes: Some(vram.bytes) }
+        Self {
+            kind: Some(kind.to_owned()),
+            gpa: Some(format!("{:#x}", vram.gpa)),
+            bytes: Some(vram.bytes),
+            refused: 0,
+        }
     }
 }
 

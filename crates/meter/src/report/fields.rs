@@ -44,6 +44,7 @@ fields! {
     "device.vram.kind", "`mmio`, `ram` or null", "Where the guest put its VRAM: the MMIO window or its own RAM";
     "device.vram.gpa", "hex string or null", "Guest physical address of the VRAM, as `0xf8000000`";
     "device.vram.bytes", "bytes or null", "Size of the VRAM";
+    "device.vram.refused", "count", "Times the guest declared VRAM where it may not lie, and got no acknowledgement";
     "device.situation_changes", "count", "Times the guest changed the shape of its screen, the first one included; a repetition is no change";
     "traffic.dirt_messages", "count", "DIRT messages carried out";
     "traffic.dirt_rects", "count", "Rectangles in them, rejected ones included";

@@ -33,6 +33,7 @@ fn busy_meter() -> Meter {
     let mut meter = Meter::new();
     meter.control(0, &ControlEvent::Contacted { version: 0x0005_0003 });
     meter.video(0, &VideoEvent::Version { major: 3, minor: 5, accepted: true });
+    meter.video(0, &VideoEvent::VramRefused { gpa: 0x100_0000 });
     meter.video(0, &VideoEvent::VramMapped { gpa: 0xf800_0000, bytes: 8 << 20, kind: VramKind::Mmio });
     meter.video(0, &VideoEvent::Situation { width: 1024, height: 768, pitch: 4096, depth: 32, active: true });
     for n in 0..3_u64 {
@@ -120,6 +121,7 @@ fn report_shows_what_the_meter_counted() {
         ("/device/vram/kind", "mmio".into()),
         ("/device/vram/gpa", "0xf8000000".into()),
         ("/device/vram/bytes", (8 << 20).into()),
+        ("/device/vram/refused", 1.into()),
         ("/traffic/dirt_messages", 3.into()),
         ("/traffic/declared_px", 30.into()),
         ("/traffic/changed_px", 15.into()),
