@@ -16,6 +16,28 @@ pub(crate) enum SynicChoice {
     User,
 }
 
+/// Which Hyper-V machine the guest takes this for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Generation {
+    /// A PC with PCI; VRAM in the guest's RAM or in the MMIO window.
+    #[default]
+    #[value(name = "1")]
+    One,
+    /// Booted by EFI, no PCI; VRAM in the MMIO window only.
+    #[value(name = "2")]
+    Two,
+}
+
+impl Generation {
+    /// Its number, as Hyper-V counts.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
+}
+
 /// Which KVM runs the guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KvmChoice {
@@ -62,4 +84,4 @@ macro_rules! display_as_typed {
         }
     )+};
 }
-display_as_typed!(SynicChoice, KvmChoice, Scenario, ProgressStyle);
+display_as_typed!(SynicChoice, Generation, KvmChoice, Scenario, ProgressStyle);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use device_model::options::ByteSize;
 
-use super::choices::{KvmChoice, ProgressStyle, Scenario, SynicChoice};
+use super::choices::{Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
 
 /// A KVM host for Linux's Hyper-V video drivers.
 #[derive(Debug, Parser)]
@@ -57,6 +57,9 @@ pub(super) struct Run {
     /// Highest VMBus version to accept.
     #[arg(long, value_name = "VERSION", default_value_t = vmbus::Version::LATEST)]
     pub(super) vmbus_version: vmbus::Version,
+    /// Hyper-V generation of the machine.
+    #[arg(long, value_enum, default_value_t, value_name = "NUMBER")]
+    pub(super) generation: Generation,
     /// Virtual processors, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(super) cpus: u32,

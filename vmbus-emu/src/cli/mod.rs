@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use device_model::options::DeviceOptions;
 
-pub(crate) use choices::{KvmChoice, ProgressStyle, Scenario, SynicChoice};
+pub(crate) use choices::{Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
 pub(crate) use run::{GuestSource, RunArgs, Userland};
 pub(crate) use sim::SimArgs;
 

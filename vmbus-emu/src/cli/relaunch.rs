@@ -33,6 +33,7 @@ impl RunArgs {
         }
         option("device", self.video.to_string());
         option("vmbus-version", self.vmbus_version.to_string());
+        option("generation", self.generation.to_string());
         option("cpus", self.cpus.to_string());
         option("memory", self.memory_bytes.to_string());
         option("synic", self.synic.to_string());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use device_model::options::{ByteSize, SynthvidOptions, nearest};
 use guest_kit::packages::KNOWN_GUESTS;
 
-use super::choices::{KvmChoice, Scenario, SynicChoice};
+use super::choices::{Generation, KvmChoice, Scenario, SynicChoice};
 use super::{files, low, video_device};
 use crate::exit::ExitError;
 use crate::machine;
@@ -35,6 +35,8 @@ pub(crate) struct RunArgs {
     pub(crate) video: SynthvidOptions,
     /// Highest VMBus version to accept.
     pub(crate) vmbus_version: vmbus::Version,
+    /// Hyper-V generation of the machine.
+    pub(crate) generation: Generation,
     /// Virtual processors, 1 to 64.
     pub(crate) cpus: u32,
     /// Guest memory in bytes, whole MiB.
@@ -110,6 +112,7 @@ impl TryFrom<low::Run> for RunArgs {
             cmdline,
             video,
             vmbus_version: run.vmbus_version,
+            generation: run.generation,
             cpus: run.cpus,
             memory_bytes,
             synic: run.synic,

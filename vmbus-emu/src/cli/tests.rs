@@ -51,7 +51,7 @@ fn guest_alone_gets_every_default() {
     assert_eq!(args.video, SynthvidOptions::default());
     assert_eq!((args.cpus, args.memory_bytes), (2, 512 << 20));
     assert_eq!((args.synic, args.kvm, args.scenario), (SynicChoice::Auto, KvmChoice::Auto, Scenario::Demo));
-    assert_eq!(args.vmbus_version.to_string(), "5.3");
+    assert_eq!((args.vmbus_version.to_string().as_str(), args.generation), ("5.3", Generation::One));
     assert_eq!(args.timeout, Duration::from_secs(180));
     assert_eq!((args.results.report(), args.console.file()), (None, None));
 }
@@ -64,6 +64,7 @@ fn every_option_is_taken() {
     let args = run(&with_guest(&[
         "--device=hyperv-synthvid,vram=4M",
         "--vmbus-version=4.0",
+        "--generation=2",
         "--cpus=4",
         "--memory=1G",
         "--synic=user",
@@ -79,7 +80,7 @@ fn every_option_is_taken() {
     ]));
     assert_eq!(args.video.vram_bytes, 4 << 20);
     assert_eq!(args.vmbus_version.wire(), 0x0004_0000);
-    assert_eq!((args.cpus, args.memory_bytes), (4, 1 << 30));
+    assert_eq!((args.generation, args.cpus, args.memory_bytes), (Generation::Two, 4, 1 << 30));
     assert_eq!((args.synic, args.kvm, args.scenario), (SynicChoice::User, KvmChoice::Lab, Scenario::Boot));
     assert_eq!((args.timeout, args.cmdline.as_str()), (Duration::from_secs(30), "-debug loglevel=7"));
     assert!(args.console.to_stdout());
@@ -98,6 +99,7 @@ fn arguments_read_back_as_the_same_run() {
         vec!["run", "--kernel", &kernel, "--modules", &modules, "--report", &report, "--console", &console],
         vec!["run", "--kernel", &kernel, "--initrd", &kernel, "--kvm=host", "--synic=kernel"],
         vec!["run", "--kernel", &kernel, "--device=hyperv-synthvid,vram=4M,repaint=strict", "--cpus=64"],
+        with_guest(&["--generation=2"]),
     ] {
         let args = run(&line);
         let again = args.to_arguments().unwrap();
@@ -177,6 +179,7 @@ fn mistakes_of_form_are_usage_errors() {
         (&with_guest(&["--modules", "/"]), "cannot be used with"),
         (&with_guest(&["--synic", "kernle"]), "kernel"),
         (&with_guest(&["--kvm", "labb"]), "lab"),
+        (&with_guest(&["--generation", "3"]), "[possible values: 1, 2]"),
         (&with_guest(&["--vmbus-version", "6.0"]), "known are 2.4"),
         (&with_guest(&["--memory", "much"]), "is not a size"),
         (&with_guest(&["--cpus", "two"]), "two"),

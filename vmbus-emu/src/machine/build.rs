@@ -14,14 +14,14 @@ use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use super::acpi::{Platform, Tables};
 use super::agent_port::AgentPort;
 use super::bus::{IgnoredPorts, PortBus};
-use super::config::{MachineConfig, SynicChoice};
+use super::config::{Generation, MachineConfig, SynicChoice};
 use super::console::Console;
 use super::cpuid::CpuidTemplate;
 use super::error::MachineError;
 use super::event::EventQueue;
 use super::exits::{ExitCounters, KvmExits};
 use super::pci::{self, PciHost};
-use super::power::{self, AcpiFixedHardware, KeyboardController};
+use super::power::{self, AcpiFixedHardware, KeyboardController, RESET_PORT, ResetRegister};
 use super::rtc::{self, CmosClock};
 use super::serial::{COM1_GSI, COM1_PORTS, COM2_GSI, COM2_PORTS, SerialPort};
 use super::vcpu::{self, Shared};
@@ -48,9 +48,12 @@ pub(super) fn build(config: &MachineConfig) -> Result<Parts, MachineError> {
     let mode = choose_synic(config.synic, &caps)?;
 
     let ram = memory::create(&plan.ram)?;
-    let rsdp =
-        Tables::build(Platform { vcpus: config.vcpus, windows: plan.windows.ranges() }, boot::layout::ACPI)
-            .write(&ram)?;
+    let platform = Platform {
+        vcpus: config.vcpus,
+        windows: plan.windows.ranges(),
+        has_pci: config.generation.has_pci(),
+    };
+    let rsdp = Tables::build(platform, boot::layout::ACPI).write(&ram)?;
     boot::write_page_tables(&ram)?;
     let entry = boot::load(config, &ram, rsdp)?;
 
@@ -166,7 +169,10 @@ fn attach_devices(
     let mut ports = PortBus::default();
     ports.attach(COM1_PORTS, Arc::new(com1));
     ports.attach(COM2_PORTS, com2);
-    ports.attach(pci::PORTS, Arc::new(PciHost::new(config.video.as_ref())));
+    match &config.generation {
+        Generation::One { video } => ports.attach(pci::PORTS, Arc::new(PciHost::new(video.as_ref()))),
+        Generation::Two => ports.attach(RESET_PORT..=RESET_PORT, Arc::new(ResetRegister)),
+    }
     ports.attach(power::PM_PORTS, Arc::clone(acpi) as Arc<dyn super::bus::PortDevice>);
     ports.attach(rtc::PORTS, Arc::new(CmosClock::new()));
     ports.attach(0x60..=0x60, Arc::new(KeyboardController));

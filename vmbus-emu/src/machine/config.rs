@@ -36,6 +36,31 @@ pub(crate) enum SynicChoice {
     Only(SynicMode),
 }
 
+/// What kind of Hyper-V machine the guest takes this for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generation {
+    /// A PC: PCI with the video function, or with none, which hyperv_fb does not forgive.
+    One {
+        /// The function that hyperv_fb looks for.
+        video: Option<PciVideoFunction>,
+    },
+    /// Booted by EFI, without any PCI. VRAM lies in the MMIO windows and nowhere else.
+    ///
+    /// The command line must have [`crate::machine::EFI_CMDLINE`].
+    Two,
+}
+
+impl Generation {
+    /// The first generation as Hyper-V sets it up.
+    pub(crate) const ONE: Self =
+        Self::One { video: Some(PciVideoFunction { device: 8, bar0_base: 0xf800_0000, bar0_len: 64 << 20 }) };
+
+    /// Whether there is a PCI bus.
+    pub(super) const fn has_pci(self) -> bool {
+        matches!(self, Self::One { .. })
+    }
+}
+
 /// Everything that decides how a machine looks to its guest.
 ///
 /// Plain data; [`Self::plan`] checks it. Building the same configuration again gives the same machine,
@@ -54,8 +79,8 @@ pub(crate) struct MachineConfig {
     pub(crate) cmdline: String,
     /// Which SynIC.
     pub(crate) synic: SynicChoice,
-    /// The Generation 1 video function, or none.
-    pub(crate) video: Option<PciVideoFunction>,
+    /// PC or EFI machine.
+    pub(crate) generation: Generation,
     /// Address ranges for VMBus devices, ascending; the first lies below 4 GiB.
     pub(crate) windows: Vec<Range<u64>>,
     /// Who gets the console's output beside the tail that the machine keeps.
@@ -63,7 +88,7 @@ pub(crate) struct MachineConfig {
 }
 
 impl MachineConfig {
-    /// A machine with 512 MiB, one processor and the video function, that boots `kernel`.
+    /// A machine with 512 MiB, one processor and the first generation's devices, that boots `kernel`.
     pub(crate) fn new(kernel: impl Into<PathBuf>) -> Self {
         Self {
             ram_mib: 512,
@@ -72,7 +97,7 @@ impl MachineConfig {
             initrd: None,
             cmdline: "console=ttyS0 panic=-1".to_owned(),
             synic: SynicChoice::default(),
-            video: Some(PciVideoFunction { device: 8, bar0_base: 0xf800_0000, bar0_len: 64 << 20 }),
+            generation: Generation::ONE,
             windows: vec![LOW_WINDOW, HIGH_WINDOW],
             console: ConsoleSink::default(),
         }
@@ -93,7 +118,7 @@ impl MachineConfig {
         let windows = MmioWindows::new(&self.windows)?;
         let ram = ram_ranges(self.ram_mib << 20);
         check_windows(&self.windows, &ram)?;
-        if let Some(video) = &self.video {
+        if let Generation::One { video: Some(video) } = &self.generation {
             check_video(video, &self.windows)?;
         }
         Ok(Plan { ram, windows })
@@ -244,12 +269,14 @@ mod tests {
     #[test]
     fn video_bar_must_be_a_power_of_two_inside_the_low_window() {
         let bar = |base, len| {
-            refused(|c| c.video = Some(PciVideoFunction { device: 8, bar0_base: base, bar0_len: len }))
+            let video = PciVideoFunction { device: 8, bar0_base: base, bar0_len: len };
+            refused(|c| c.generation = Generation::One { video: Some(video) })
         };
         assert_eq!(bar(0xf800_0000, 3 << 20), ConfigError::BarSize(3 << 20));
         assert_eq!(bar(0xf800_0000, 128 << 20), ConfigError::BarPlace(0xf800_0000, 128 << 20));
         assert_eq!(bar(0xf810_0000, 4 << 20), ConfigError::BarPlace(0xf810_0000, 4 << 20));
-        let device = refused(|c| c.video.as_mut().unwrap().device = 0);
+        let video = PciVideoFunction { device: 0, bar0_base: 0xf800_0000, bar0_len: 64 << 20 };
+        let device = refused(|c| c.generation = Generation::One { video: Some(video) });
         assert_eq!(device, ConfigError::PciDevice(0));
     }
 }

@@ -7,14 +7,14 @@
 //! |---|---|
 //! | `config` | what the machine is made of, and which wishes are refused |
 //! | `memory` | guest RAM |
-//! | `boot` | kernel, initrd, zero page, page tables, first registers |
-//! | `acpi` | tables: processors, PCI bus with the VMBus node, serial ports |
+//! | `boot` | kernel, initrd, zero page, EFI tables, page tables, first registers |
+//! | `acpi` | tables: processors, the VMBus node below PCI or a module device, serial ports |
 //! | `build` | KVM objects and devices put together |
 //! | `running` | [`Machine`]: start, stop, and handles for the event loop |
 //! | `vcpu` | the thread that runs a processor and serves its exits |
 //! | `bus` | which device owns which port |
 //! | `serial`, `console`, `agent_port` | COM1 to a log, COM2 to the program inside the guest |
-//! | `pci` | host bridge and the Generation 1 video function |
+//! | `pci` | Generation 1's host bridge and video function |
 //! | `power`, `rtc` | ACPI registers, reset ports, CMOS clock |
 //! | `cpuid`, `exits`, `event`, `error` | what their names say |
 //!
@@ -45,13 +45,14 @@ mod vcpu;
 use std::path::Path;
 
 pub(crate) use agent_port::AgentPort;
-pub(crate) use config::{MachineConfig, SynicChoice};
+pub(crate) use boot::NO_RUNTIME as EFI_CMDLINE;
+#[cfg(test)]
+pub(crate) use boot::test_image;
+pub(crate) use config::{Generation, MachineConfig, SynicChoice};
 pub(crate) use console::ConsoleSink;
 pub(crate) use error::MachineError;
 pub(crate) use event::MachineEvent;
 pub(crate) use running::Machine;
-#[cfg(test)]
-pub(crate) use boot::test_image;
 
 /// Looks at the header of a kernel file, which needs neither KVM nor guest memory.
 ///

@@ -151,6 +151,19 @@ impl PortDevice for KeyboardController {
     }
 }
 
+/// The reset control register of a machine without PCI, whose FADT names it all the same.
+pub(super) struct ResetRegister;
+
+impl PortDevice for ResetRegister {
+    fn read(&self, _port: u16, data: &mut [u8]) {
+        data.fill(0);
+    }
+
+    fn write(&self, _port: u16, data: &[u8]) -> Option<PowerRequest> {
+        reset_requested(data)
+    }
+}
+
 /// The reset control register: bit 2 resets. It lies inside the PCI address register's dword and answers
 /// byte accesses only.
 pub(super) fn reset_requested(data: &[u8]) -> Option<PowerRequest> {

@@ -17,7 +17,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::agent_port::AgentPort;
 use super::build::{self, Parts};
-use super::config::MachineConfig;
+use super::config::{Generation, MachineConfig};
 use super::console::Console;
 use super::error::MachineError;
 use super::event::MachineEvent;
@@ -50,6 +50,7 @@ pub(crate) struct Machine {
     agent: AgentPort,
     console: Console,
     slots: Arc<MemorySlots>,
+    generation: Generation,
     started: bool,
 }
 
@@ -69,6 +70,7 @@ impl Machine {
             agent,
             console,
             slots,
+            generation: config.generation,
             started: false,
         })
     }
@@ -187,13 +189,19 @@ impl Machine {
         self.shared.synic.slot_freed()
     }
 
-    /// A mapper that backs VRAM of up to `bytes` wherever the guest declares it, and its memory.
+    /// A mapper that backs VRAM of up to `bytes` wherever the guest declares it, and its memory. A Generation 2
+    /// guest may declare it in the MMIO windows only.
     ///
     /// # Errors
     /// [`MachineError::Memory`].
     pub(crate) fn vram(&self, bytes: u64) -> Result<(KvmVramMapper, Arc<Aperture>), MachineError> {
         let aperture = Aperture::new(bytes).map_err(|source| MachineError::Memory { bytes, source })?;
-        Ok((KvmVramMapper::new(Arc::clone(&self.slots), Arc::clone(&aperture)), aperture))
+        let mapper = KvmVramMapper::new(Arc::clone(&self.slots), Arc::clone(&aperture));
+        let mapper = match self.generation {
+            Generation::One { .. } => mapper,
+            Generation::Two => mapper.in_windows_only(),
+        };
+        Ok((mapper, aperture))
     }
 
     /// COM1's output.

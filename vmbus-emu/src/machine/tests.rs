@@ -3,7 +3,7 @@
 //! The guests use integer instructions only, so that they run on a KVM that emulates them.
 
 use std::fs;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::boot::test_image::bzimage;
@@ -72,6 +72,52 @@ fn guest_that_resets_runs_again_when_built_again() {
             );
             assert!(!machine.is_running());
         }
+    });
+}
+
+/// `mov edx, 0xcf8; mov eax, 0x80000000; out dx, eax; in eax, dx; shr eax, 24; mov dx, 0x3f8; out dx, al`: the top of the
+/// address register as it reads back.
+const PROBE_PCI: [u8; 20] =
+    [0xba, 0xf8, 0x0c, 0, 0, 0xb8, 0, 0, 0, 0x80, 0xef, 0xed, 0xc1, 0xe8, 24, 0x66, 0xba, 0xf8, 0x03, OUT];
+
+#[test]
+fn generation_2_has_no_pci_and_resets_all_the_same() {
+    with_kernel(&[&PROBE_PCI[..], &RESET, &SPIN].concat(), |mut config| {
+        for (generation, answer) in [(Generation::ONE, 0x80), (Generation::Two, 0xff)] {
+            config.generation = generation;
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let listener = Arc::clone(&heard);
+            config.console.callback = Some(Arc::new(move |bytes: &[u8]| {
+                listener.lock().unwrap().extend_from_slice(bytes);
+            }));
+            let machine = started(&config);
+            assert_eq!(
+                machine.wait_event(LIMIT),
+                Some(MachineEvent::Reset(event::ResetCause::ResetRegister))
+            );
+            drop(machine);
+            assert_eq!(*heard.lock().unwrap(), [answer], "{generation:?}");
+        }
+    });
+}
+
+#[test]
+fn generation_2_guest_finds_the_marks_of_efi_in_its_zero_page() {
+    // Prints efi_loader_signature, and the first byte of the system table that the zero page points at.
+    let read = [
+        &[0x8b, 0xbe, 0xc4, 0x01, 0, 0][..], // mov edi, [rsi + 0x1c4]
+        &TO_COM1,
+        &[0x8a, 0x86, 0xc0, 0x01, 0, 0, OUT], // mov al, [rsi + 0x1c0]; out dx, al
+        &[0x8a, 0x86, 0xc3, 0x01, 0, 0, OUT], // mov al, [rsi + 0x1c3]; out dx, al
+        &[0x8a, 0x07, OUT],                   // mov al, [rdi]; out dx, al
+        &POWER_OFF,
+        &SPIN,
+    ];
+    with_kernel(&read.concat(), |mut config| {
+        config.generation = Generation::Two;
+        let machine = started(&config);
+        assert_eq!(machine.wait_event(LIMIT), Some(MachineEvent::PowerOff));
+        assert_eq!(machine.console().tail(), "E4I");
     });
 }
 

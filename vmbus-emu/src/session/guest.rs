@@ -7,8 +7,9 @@ use guest_kit::modules::ModuleTree;
 use guest_kit::packages::{self, FetchStep, GuestKernel};
 
 use super::run::TemporaryFile;
-use crate::cli::{GuestSource, RunArgs, Userland};
+use crate::cli::{Generation, GuestSource, RunArgs, Userland};
 use crate::exit::ExitError;
+use crate::machine::EFI_CMDLINE;
 use crate::progress::{Phase, Progress};
 
 /// Modules that a guest with the agent gets, where they are not built in. The video driver comes on top.
@@ -141,9 +142,13 @@ fn build_initramfs(modules: Option<&Path>, progress: &Progress) -> Result<Tempor
 }
 
 /// The kernel's command line: the console on the first serial port, nothing printed on the text console that a
-/// picture is taken of, and the user's words last, so that they win.
+/// picture is taken of, what the machine's generation needs, and the user's words last, so that they win.
 pub(crate) fn command_line(args: &RunArgs) -> String {
     let mut words = "console=ttyS0,115200 panic=-1 consoleblank=0".to_owned();
+    if args.generation == Generation::Two {
+        words.push(' ');
+        words.push_str(EFI_CMDLINE);
+    }
     if !args.cmdline.is_empty() {
         words.push(' ');
         words.push_str(&args.cmdline);

@@ -21,7 +21,7 @@ use super::guest::{self, PreparedGuest};
 use super::scenario::{Outcome, Stage};
 use super::stop::StopRequest;
 use super::summary;
-use crate::cli::{RunArgs, Scenario, SynicChoice};
+use crate::cli::{Generation, RunArgs, Scenario, SynicChoice};
 use crate::exit::ExitError;
 use crate::machine::{self, ConsoleSink, Machine, MachineConfig, MachineEvent};
 use crate::progress::{Phase, Progress};
@@ -94,6 +94,10 @@ fn machine_config(args: &RunArgs, guest: &PreparedGuest) -> MachineConfig {
     config.cmdline = guest::command_line(args);
     config.ram_mib = args.memory_bytes >> 20;
     config.vcpus = args.cpus;
+    config.generation = match args.generation {
+        Generation::One => machine::Generation::ONE,
+        Generation::Two => machine::Generation::Two,
+    };
     config.synic = match args.synic {
         SynicChoice::Auto => machine::SynicChoice::Auto,
         SynicChoice::Kernel => machine::SynicChoice::Only(SynicMode::Kernel),
@@ -223,7 +227,7 @@ fn build_report(
         sha256: Some(guest.sha256.clone()),
         simulated: false,
     };
-    let mut report = meter.with(|meter| Report::new(host, described, 1, meter));
+    let mut report = meter.with(|meter| Report::new(host, described, args.generation.number(), meter));
     report.exits = summary::exits(machine);
     report.console = report::Console { tail: Some(machine.console().tail_lines(CONSOLE_TAIL_LINES)) };
     report.limits.extend(outcome.left_out);

@@ -1,4 +1,8 @@
-//! DSDT: the PCI root bus with the VMBus node in it, two serial ports, the S5 sleep state.
+//! DSDT: the VMBus node below what has its address windows, two serial ports, the S5 sleep state.
+//!
+//! hv_vmbus walks up from its own node to the first ancestor with a `_CRS` and takes MMIO space from the windows there
+//! (Linux `drivers/hv/vmbus_drv.c:vmbus_acpi_add`). In Generation 1 that is the PCI root bus, whose windows the VMBus devices share;
+//! in Generation 2 it is a module device, which has nothing else.
 
 use std::ops::Range;
 
@@ -25,7 +29,11 @@ pub(super) fn build(platform: Platform<'_>) -> Vec<u8> {
     const REVISION: u8 = 2;
     let mut dsdt = Sdt::new(*b"DSDT", HEADER_BYTES, REVISION, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     let mut aml = Vec::new();
-    append_pci_bus(platform.windows, &mut aml);
+    if platform.has_pci {
+        append_pci_bus(platform.windows, &mut aml);
+    } else {
+        append_vmbus_module(platform.windows, &mut aml);
+    }
     append_serial_port("COM1", 1, *COM1_PORTS.start(), COM1_GSI, &mut aml);
     append_serial_port("COM2", 2, *COM2_PORTS.start(), COM2_GSI, &mut aml);
     let s5 = Package::new(vec![&SLEEP_TYPE_S5, &SLEEP_TYPE_S5, &ZERO, &ZERO]);
@@ -34,8 +42,7 @@ pub(super) fn build(platform: Platform<'_>) -> Vec<u8> {
     dsdt.as_slice().to_vec()
 }
 
-/// `\_SB.PCI0`, whose memory windows are the VMBus devices' as well: hv_vmbus walks up from its own node to
-/// the first ancestor with a `_CRS` (Linux `drivers/hv/vmbus_drv.c:vmbus_acpi_add`).
+/// `\_SB.PCI0` with the VMBus node in it.
 fn append_pci_bus(windows: &[Range<u64>], aml: &mut Vec<u8>) {
     let mut resources: Vec<Box<dyn Aml>> = vec![
         Box::new(AddressSpace::<u16>::new_bus_number(0, 0xff)),
@@ -46,6 +53,26 @@ fn append_pci_bus(windows: &[Range<u64>], aml: &mut Vec<u8>) {
     ];
     resources.extend(windows.iter().map(memory_window));
     let resources = ResourceTemplate::new(resources.iter().map(Box::as_ref).collect());
+    let bus = [
+        named("_HID", &EISAName::new("PNP0A03")),
+        named("_UID", &ZERO),
+        named("_ADR", &ZERO),
+        named("_BBN", &ZERO),
+        named("_CRS", &resources),
+    ];
+    append_with_vmbus_node("PCI0", &bus, aml);
+}
+
+/// `\_SB.VMOD`, a module device (ACPI 6.5, 5.6.7) with the VMBus node in it.
+fn append_vmbus_module(windows: &[Range<u64>], aml: &mut Vec<u8>) {
+    let resources: Vec<Box<dyn Aml>> = windows.iter().map(memory_window).collect();
+    let resources = ResourceTemplate::new(resources.iter().map(Box::as_ref).collect());
+    let module = [named("_HID", &"ACPI0004"), named("_UID", &ZERO), named("_CRS", &resources)];
+    append_with_vmbus_node("VMOD", &module, aml);
+}
+
+/// The device `\_SB.name` with these objects, and the VMBus node as its child.
+fn append_with_vmbus_node(name: &str, parent: &[Name], aml: &mut Vec<u8>) {
     let vmbus = [
         named("_HID", &VMBUS_ACPI_HID),
         named("_UID", &ZERO),
@@ -54,16 +81,9 @@ fn append_pci_bus(windows: &[Range<u64>], aml: &mut Vec<u8>) {
         named("_CRS", &ResourceTemplate::new(Vec::new())),
     ];
     let vmbus = Device::new(Path::new("VMBS"), objects(&vmbus));
-    let bus = [
-        named("_HID", &EISAName::new("PNP0A03")),
-        named("_UID", &ZERO),
-        named("_ADR", &ZERO),
-        named("_BBN", &ZERO),
-        named("_CRS", &resources),
-    ];
-    let mut bus = objects(&bus);
-    bus.push(&vmbus);
-    Scope::new(Path::new("_SB_"), vec![&Device::new(Path::new("PCI0"), bus)]).to_aml_bytes(aml);
+    let mut children = objects(parent);
+    children.push(&vmbus);
+    Scope::new(Path::new("_SB_"), vec![&Device::new(Path::new(name), children)]).to_aml_bytes(aml);
 }
 
 fn named(name: &str, value: &dyn Aml) -> Name {

@@ -26,6 +26,8 @@ pub(super) struct Platform<'a> {
     pub(super) vcpus: u32,
     /// Windows for PCI and VMBus devices, the first below 4 GiB.
     pub(super) windows: &'a [std::ops::Range<u64>],
+    /// Whether the VMBus node lies below a PCI root bus, as in Generation 1.
+    pub(super) has_pci: bool,
 }
 
 /// All tables as one block of bytes that belongs at one address.
@@ -86,7 +88,12 @@ mod tests {
     use crate::machine::config::{HIGH_WINDOW, LOW_WINDOW};
 
     fn tables(vcpus: u32) -> Tables {
-        Tables::build(Platform { vcpus, windows: &[LOW_WINDOW, HIGH_WINDOW] }, layout::ACPI)
+        Tables::build(Platform { vcpus, windows: &[LOW_WINDOW, HIGH_WINDOW], has_pci: true }, layout::ACPI)
+    }
+
+    fn tables_without_pci() -> Tables {
+        let windows = &[LOW_WINDOW, HIGH_WINDOW];
+        Tables::build(Platform { vcpus: 1, windows, has_pci: false }, layout::ACPI)
     }
 
     fn sum(bytes: &[u8]) -> u8 {
@@ -129,12 +136,53 @@ mod tests {
         assert!(layout::ACPI + tables(64).bytes.len() as u64 <= layout::ACPI_END);
     }
 
+    /// What lies in the device called `name`, and what lies behind it.
+    fn device<'a>(tables: &'a Tables, name: &[u8; 4]) -> Option<(&'a [u8], &'a [u8])> {
+        let prefix = [0x5b, 0x82];
+        let starts = (0..tables.bytes.len()).filter(|&at| tables.bytes[at..].starts_with(&prefix));
+        starts.map(|at| &tables.bytes[at + prefix.len()..]).find_map(|package| {
+            // ACPI 6.5, 20.2.4: two bits of how many bytes follow, and the length's lowest four bits (or six).
+            let more = usize::from(package[0] >> 6);
+            let lowest = usize::from(package[0]) & if more == 0 { 0x3f } else { 0x0f };
+            let rest = package[1..=more].iter().rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+            let (inside, behind) = package.split_at(rest << 4 | lowest);
+            inside[1 + more..].starts_with(name).then_some((inside, behind))
+        })
+    }
+
+    fn holds(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
     #[test]
     fn vmbus_node_is_inside_the_pci_bus() {
         let tables = tables(1);
-        let find = |name: &[u8]| tables.bytes.windows(name.len()).position(|window| window == name);
-        let (bus, node, serial) = (find(b"PCI0").unwrap(), find(b"VMBS").unwrap(), find(b"COM1").unwrap());
-        assert!(bus < node && node < serial);
-        assert!(find(b"VMBus\0").is_some());
+        let (bus, behind) = device(&tables, b"PCI0").unwrap();
+        assert!(holds(bus, b"VMBS") && holds(bus, b"VMBus\0"));
+        assert!(!holds(behind, b"VMBS") && holds(behind, b"COM1"));
+        assert!(!holds(&tables.bytes, b"VMOD"));
+    }
+
+    #[test]
+    fn without_pci_the_vmbus_node_is_inside_a_module_with_both_windows() {
+        let tables = tables_without_pci();
+        let (module, behind) = device(&tables, b"VMOD").unwrap();
+        assert!(holds(module, b"ACPI0004\0") && holds(module, b"VMBS") && holds(module, b"VMBus\0"));
+        assert!(!holds(behind, b"VMBS"));
+        assert!(holds(behind, b"COM1") && holds(behind, b"COM2") && holds(behind, b"_S5_"));
+        for window in [LOW_WINDOW, HIGH_WINDOW] {
+            let last = window.end - 1;
+            let (start, last) = (window.start.to_le_bytes(), last.to_le_bytes());
+            let bytes = if window.end > 1 << 32 { 8 } else { 4 };
+            assert!(holds(module, &[&start[..bytes], &last[..bytes]].concat()), "{window:x?}");
+        }
+    }
+
+    #[test]
+    fn without_pci_no_trace_of_a_pci_bus_is_left() {
+        let bytes = tables_without_pci().bytes;
+        let pnp0a03 = [0x41, 0xd0, 0x0a, 0x03];
+        assert!(!holds(&bytes, b"PCI0") && !holds(&bytes, &pnp0a03));
+        assert!(holds(&tables(1).bytes, &pnp0a03), "the PCI bus's own id");
     }
 }

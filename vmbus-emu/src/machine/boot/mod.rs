@@ -1,8 +1,11 @@
 //! Linux's 64-bit boot protocol: kernel, initial RAM disk, zero page, page tables and first registers.
 //!
+//! A Generation 2 guest enters at the same place, and finds the tables of an EFI system that has booted it ([`efi`]).
+//!
 //! The kernel is entered at its 64-bit entry point with RSI at the zero page, in long mode with the first
 //! 4 GiB mapped one to one, as `Documentation/arch/x86/boot.rst` ("64-bit boot protocol") asks for.
 
+mod efi;
 mod kernel;
 mod long_mode;
 #[cfg(test)]
@@ -11,10 +14,11 @@ mod zero_page;
 
 use vm_memory::{ByteValued, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
+pub(crate) use efi::NO_RUNTIME;
 pub(super) use kernel::KernelImage;
 pub(super) use long_mode::{enter_64_bit, write_page_tables};
 
-use super::config::MachineConfig;
+use super::config::{Generation, MachineConfig};
 use super::error::MachineError;
 
 /// Addresses below 1 MiB, all in the RAM that the kernel leaves alone until it has copied what it needs.
@@ -31,6 +35,8 @@ pub(super) mod layout {
     pub(in super::super) const CMDLINE: u64 = 0x2_0000;
     /// End of the RAM below 640 KiB that e820 offers; a PC keeps its extended BIOS data above.
     pub(in super::super) const LOW_RAM_END: u64 = 0x9_fc00;
+    /// EFI tables, where the machine has them.
+    pub(in super::super) const EFI: u64 = 0xc_0000;
     /// ACPI tables, RSDP first.
     pub(in super::super) const ACPI: u64 = 0xe_0000;
     /// End of the space for ACPI tables.
@@ -68,7 +74,10 @@ pub(super) fn load(
     cmdline.push(0);
     write(ram, "command line", layout::CMDLINE, &cmdline)?;
     let e820 = zero_page::e820(ram);
-    let parameters = zero_page::build(&loaded, initrd, rsdp, &e820);
+    let mut parameters = zero_page::build(&loaded, initrd, rsdp, &e820);
+    if config.generation == Generation::Two {
+        parameters.efi_info = efi::write_tables(ram, rsdp, &e820)?;
+    }
     write(ram, "zero page", layout::ZERO_PAGE, parameters.as_slice())?;
     Ok(Entry { rip: loaded.base + kernel::ENTRY_64_OFFSET })
 }

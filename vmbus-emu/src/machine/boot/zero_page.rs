@@ -6,9 +6,9 @@ use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, Gues
 use super::kernel::{Initrd, LoadedKernel};
 use super::layout;
 
-const E820_RAM: u32 = 1;
+pub(super) const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
-const E820_ACPI: u32 = 3;
+pub(super) const E820_ACPI: u32 = 3;
 
 /// "Loader that has no number of its own".
 const LOADER_UNDEFINED: u8 = 0xff;
@@ -41,7 +41,7 @@ pub(super) fn e820(ram: &GuestMemoryMmap) -> Vec<E820Range> {
     map
 }
 
-/// Fills the zero page. Everything not named stays zero, `screen_info` above all: with no text screen and
+/// Fills the zero page, but for the marks of EFI, which the caller adds. Everything not named stays zero, `screen_info` above all: with no text screen and
 /// no frame buffer in it Linux takes the dummy console until a driver registers a frame buffer.
 pub(super) fn build(
     kernel: &LoadedKernel,
@@ -102,6 +102,7 @@ mod tests {
         assert_eq!(&page[0x202..0x206], b"HdrS");
         assert_eq!(page[..0x40], [0; 0x40], "screen_info");
         assert_eq!(page[0x1ef], 0, "sentinel");
+        assert_eq!(page[0x1c0..0x1e0], [0; 0x20], "no EFI");
     }
 
     #[test]
