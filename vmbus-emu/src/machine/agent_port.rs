@@ -51,7 +51,7 @@ struct State {
 }
 
 impl AgentPort {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { shared: Arc::default() }
     }
 

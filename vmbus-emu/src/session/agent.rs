@@ -8,6 +8,9 @@ use crate::machine::AgentPort;
 
 /// How often a wait looks up to see whether the machine still runs.
 const LOOK_UP: Duration = Duration::from_millis(100);
+/// Lines that are read after the machine, or the user, has stopped: what the guest said before its end counts, but
+/// one that goes on talking is not listened to for ever.
+const LAST_LINES: u32 = 4096;
 
 /// Why a wait for the agent ended without what was waited for.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,11 +47,13 @@ pub(crate) struct Agent {
     port: AgentPort,
     next_id: u32,
     vcs: Option<Vcs>,
+    /// How many of [`LAST_LINES`] are left.
+    last_lines: u32,
 }
 
 impl Agent {
     pub(crate) fn new(port: AgentPort) -> Self {
-        Self { port, next_id: 1, vcs: None }
+        Self { port, next_id: 1, vcs: None, last_lines: LAST_LINES }
     }
 
     /// Waits for the agent to say who it is and what it finds to draw on.
@@ -125,21 +130,88 @@ impl Agent {
         stopped: &mut dyn FnMut() -> Option<String>,
     ) -> Result<Event, AgentSilence> {
         loop {
-            if let Some(line) = self.port.line(LOOK_UP) {
-                match serde_json::from_str(&line) {
-                    Ok(Event::Log { text }) => tracing::info!("guest: {text}"),
-                    Ok(event) => return Ok(event),
-                    // The kernel may write a line of its own to this port; it is the guest's, so never an error.
-                    Err(error) => tracing::debug!("line that is no event ({error}): {line}"),
-                }
-                continue;
-            }
-            if let Some(reason) = stopped() {
-                return Err(AgentSilence::Stopped(reason));
-            }
+            // Looked at before each line, because a guest may send one after the other without end.
+            let stop = stopped();
             if Instant::now() >= until {
-                return Err(AgentSilence::TimedOut);
+                return Err(stop.map_or(AgentSilence::TimedOut, AgentSilence::Stopped));
+            }
+            let line = match stop {
+                None => self.port.line(LOOK_UP),
+                Some(reason) => {
+                    let last = self.port.line(Duration::ZERO).filter(|_| self.last_lines > 0);
+                    self.last_lines = self.last_lines.saturating_sub(1);
+                    Some(last.ok_or(AgentSilence::Stopped(reason))?)
+                }
+            };
+            let Some(line) = line else { continue };
+            match serde_json::from_str(&line) {
+                Ok(Event::Log { text }) => tracing::info!("guest: {text}"),
+                Ok(event) => return Ok(event),
+                // The kernel may write a line of its own to this port; it is the guest's, so never an error.
+                Err(error) => tracing::debug!("line that is no event ({error}): {line:?}"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    /// How a wait for a guest that never ceases to send `line` ends.
+    fn wait_for_talker(line: &'static [u8], until: Duration, stop: Option<&str>) -> AgentSilence {
+        let port = AgentPort::new();
+        let done = Arc::new(AtomicBool::new(false));
+        let (mut guest, ended) = (port.clone(), Arc::clone(&done));
+        let talker = thread::spawn(move || {
+            while !ended.load(Ordering::Acquire) {
+                guest.write_all(line).unwrap();
+                thread::sleep(Duration::from_micros(10));
+            }
+        });
+        let stop = stop.map(str::to_owned);
+        let (sender, answer) = mpsc::channel();
+        let waiter = thread::spawn(move || {
+            let mut agent = Agent::new(port);
+            let ended = agent.introduction(Instant::now() + until, &mut || stop.clone(), &mut |_| {});
+            // The test may have given up on the answer.
+            let _ = sender.send(ended.unwrap_err());
+        });
+        let ended = answer.recv_timeout(Duration::from_secs(10));
+        done.store(true, Ordering::Release);
+        talker.join().unwrap();
+        waiter.join().unwrap();
+        ended.expect("the wait does not end")
+    }
+
+    #[test]
+    fn guest_that_never_ceases_to_talk_does_not_outlast_the_time_limit() {
+        for line in [&b"[    1.0] tick\n"[..], b"{\"event\":\"log\",\"text\":\"tick\"}\n"] {
+            assert_eq!(wait_for_talker(line, Duration::from_millis(300), None), AgentSilence::TimedOut);
+        }
+        let hello = b"{\"event\":\"hello\",\"release\":\"6\",\"cmdline\":\"\",\"boot_ms\":1}\n";
+        assert_eq!(wait_for_talker(hello, Duration::from_millis(300), None), AgentSilence::TimedOut);
+    }
+
+    #[test]
+    fn guest_that_never_ceases_to_talk_does_not_outlast_a_stop() {
+        let ended = wait_for_talker(b"tick\n", Duration::from_secs(60), Some("a signal"));
+        assert_eq!(ended, AgentSilence::Stopped("a signal".into()));
+    }
+
+    #[test]
+    fn what_the_guest_said_before_its_end_is_heard() {
+        let port = AgentPort::new();
+        port.clone().write_all(b"noise\n{\"event\":\"no_driver\",\"reason\":\"none\"}\n").unwrap();
+        let mut agent = Agent::new(port);
+        let until = Instant::now() + Duration::from_secs(60);
+        let (_, driver) = agent.introduction(until, &mut || Some("gone".into()), &mut |_| {}).unwrap();
+        assert_eq!(driver, Err("none".into()));
     }
 }
