@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use guest_agent::protocol::{Command, Done, Driver, Event, FailedModule, Hello, Request, Vcs};
+use serde_json::Value;
 
 use crate::machine::AgentPort;
 
@@ -144,13 +145,34 @@ impl Agent {
                 }
             };
             let Some(line) = line else { continue };
-            match serde_json::from_str(&line) {
+            match parse(&line) {
                 Ok(Event::Log { text }) => tracing::info!("guest: {text}"),
                 Ok(event) => return Ok(event),
                 // The kernel may write a line of its own to this port; it is the guest's, so never an error.
                 Err(error) => tracing::debug!("line that is no event ({error}): {line:?}"),
             }
         }
+    }
+}
+
+/// The event in a line. Its texts are shown on the user's terminal, so control characters are taken out of them; not out
+/// of the text console's cells, which are only compared.
+fn parse(line: &str) -> serde_json::Result<Event> {
+    let mut value: Value = serde_json::from_str(line)?;
+    if value.get("event").is_none_or(|event| event != "vcs") {
+        make_printable(&mut value);
+    }
+    serde_json::from_value(value)
+}
+
+fn make_printable(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(char::is_control) => {
+            *text = text.replace(char::is_control, "\u{fffd}");
+        }
+        Value::Array(values) => values.iter_mut().for_each(make_printable),
+        Value::Object(fields) => fields.values_mut().for_each(make_printable),
+        _ => {}
     }
 }
 
@@ -213,5 +235,12 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(60);
         let (_, driver) = agent.introduction(until, &mut || Some("gone".into()), &mut |_| {}).unwrap();
         assert_eq!(driver, Err("none".into()));
+    }
+
+    #[test]
+    fn guest_cannot_write_control_characters_to_the_terminal() {
+        let line = r#"{"event":"no_driver","reason":"a\u001b[2Jb\nok   pattern"}"#;
+        let reason = "a\u{fffd}[2Jb\u{fffd}ok   pattern".to_owned();
+        assert_eq!(parse(line).unwrap(), Event::NoDriver { reason });
     }
 }
