@@ -4,7 +4,7 @@ use std::fmt;
 
 use synthvid::{Rect, Situation, Size};
 
-use crate::pixels::{CHUNK_PX, Scratch, copy_changed, count_changed};
+use crate::pixels::{CHUNK_PX, PixelLoops, Scratch};
 use crate::vram::{VramBytes, VramError};
 
 /// What one [`Surface::apply`] did.
@@ -43,13 +43,14 @@ pub struct Surface {
     size: Size,
     pixels: Vec<u32>,
     scratch: Scratch,
+    loops: PixelLoops,
 }
 
 impl Surface {
     /// A surface without pixels.
     #[must_use]
     pub fn new() -> Self {
-        Self { size: Size::new(0, 0), pixels: Vec::new(), scratch: Scratch::new() }
+        Self { size: Size::new(0, 0), pixels: Vec::new(), scratch: Scratch::new(), loops: PixelLoops::new() }
     }
 
     /// A black surface of `size`.
@@ -87,12 +88,12 @@ impl Surface {
         situation: &Situation,
         rect: Rect,
     ) -> Result<Applied, VramError> {
-        let Self { size, pixels, scratch } = self;
+        let Self { size, pixels, scratch, loops } = self;
         let mut applied = Applied::default();
         for run in runs(*size, situation, rect)? {
             let Some(target) = pixels.get_mut(run.pixel..run.pixel + run.len) else { continue };
             let source = scratch.load(situation.format, run.len, |buf| vram.read(run.vram_offset, buf))?;
-            applied.changed_px += u64::from(copy_changed(target, source));
+            applied.changed_px += u64::from(loops.copy_changed(target, source));
             applied.copied_px += run.len as u64;
         }
         Ok(applied)
@@ -107,12 +108,12 @@ impl Surface {
         situation: &Situation,
         rect: Rect,
     ) -> Result<Difference, VramError> {
-        let Self { size, pixels, scratch } = self;
+        let Self { size, pixels, scratch, loops } = self;
         let mut difference = Difference::default();
         for run in runs(*size, situation, rect)? {
             let Some(target) = pixels.get(run.pixel..run.pixel + run.len) else { continue };
             let source = scratch.load(situation.format, run.len, |buf| vram.read(run.vram_offset, buf))?;
-            let px = count_changed(target, source);
+            let px = loops.count_changed(target, source);
             if px != 0 {
                 difference.px += u64::from(px);
                 difference.bounds = difference.bounds.union(&run.bounds(*size));
@@ -132,7 +133,7 @@ impl Surface {
         }
         let Some(rect) = rect.clip(&self.size.rect()) else { return applied };
         for (target, source) in rows_mut(&mut self.pixels, self.size, rect).zip(other.rows(rect)) {
-            applied.changed_px += u64::from(copy_changed(target, source));
+            applied.changed_px += u64::from(self.loops.copy_changed(target, source));
             applied.copied_px += source.len() as u64;
         }
         applied
@@ -187,7 +188,7 @@ impl Default for Surface {
 
 impl Clone for Surface {
     fn clone(&self) -> Self {
-        Self { size: self.size, pixels: self.pixels.clone(), scratch: Scratch::new() }
+        Self { size: self.size, pixels: self.pixels.clone(), scratch: Scratch::new(), loops: self.loops }
     }
 }
 
