@@ -119,6 +119,11 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
         self.changes.pop_front()
     }
 
+    /// Whether [`Bus::poll_doorbell_change`] has something to say.
+    pub fn doorbells_changed(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
     /// Takes the messages that the guest posted.
     pub fn process_inbox(&mut self) {
         // Read first: a message that comes later rings again. An empty counter is no error.

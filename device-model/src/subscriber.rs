@@ -66,18 +66,29 @@ impl<M: GuestMemory + Clone, O: Observer> BusSubscriber<M, O> {
     /// the same work.
     pub fn settle(&mut self) {
         self.bus.tick();
-        self.arm();
+        let waiting = self.bus.retry_messages();
+        self.arm(waiting);
     }
 
-    fn arm(&mut self) {
+    /// What every event ends with.
+    fn finish(&mut self, ops: &mut EventOps) {
+        // The timer alone would not do: other events that come without a pause set it anew before it is seen.
+        if self.bus.deadline_ns().is_some_and(|at| at <= self.bus.now_ns()) {
+            self.bus.tick();
+        }
         let waiting = self.bus.retry_messages();
+        // Behind everything that may open or close a channel.
+        self.follow_doorbells(ops);
+        self.arm(waiting);
+    }
+
+    /// `waiting`: messages wait for a slot.
+    fn arm(&mut self, waiting: bool) {
         let deadline =
             self.bus.deadline_ns().map(|at| Duration::from_nanos(at.saturating_sub(self.bus.now_ns())));
-        let next = match (waiting, deadline) {
-            (true, Some(deadline)) => Some(deadline.min(RETRY)),
-            (true, None) => Some(RETRY),
-            (false, deadline) => deadline,
-        };
+        // From outside of the loop its descriptors cannot be changed; an event of its own can.
+        let changed = self.bus.doorbells_changed().then_some(Duration::ZERO);
+        let next = [waiting.then_some(RETRY), deadline, changed].into_iter().flatten().min();
         let armed = match next {
             // Zero would disarm it.
             Some(after) => self.timer.reset(after.max(Duration::from_micros(1)), None),
@@ -137,8 +148,7 @@ impl<M: GuestMemory + Clone + Send, O: Observer> MutEventSubscriber for BusSubsc
                 }
             }
         }
-        self.follow_doorbells(ops);
-        self.arm();
+        self.finish(ops);
     }
 
     fn init(&mut self, ops: &mut EventOps) {
@@ -150,7 +160,9 @@ impl<M: GuestMemory + Clone + Send, O: Observer> MutEventSubscriber for BusSubsc
         if let Err(error) = added {
             tracing::error!("the bus is not watched by the event loop: {error}");
         }
-        self.follow_doorbells(ops);
-        self.arm();
+        self.finish(ops);
     }
 }
+
+#[cfg(test)]
+mod tests;
