@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use guest_kit::lab::LAB_GUEST;
 use guest_kit::packages::{self, KNOWN_GUESTS, PackageError, Whereabouts};
-use guest_kit::probe::Readiness;
+use guest_kit::probe::{QEMU, Readiness};
 use hv_kvm::SynicMode;
 use hv_kvm::caps::{Capability, Need};
 use rustix::fs::Access;
@@ -131,7 +131,9 @@ impl Kit {
 
     fn lab(&self) -> Result<(), String> {
         if !self.readiness.lab() {
-            return Err(format!("the KVM lab needs {}", guest_kit::probe::QEMU));
+            let found = self.readiness.tools.iter().any(|tool| tool.name == QEMU && tool.path.is_some());
+            let problem = if found { ", and the one here does not work" } else { "" };
+            return Err(format!("the KVM lab needs {QEMU}{problem}"));
         }
         let kernel = self.guests.iter().find(|guest| guest.name == LAB_GUEST).map(|guest| &guest.kernel);
         let obstacle = match kernel {

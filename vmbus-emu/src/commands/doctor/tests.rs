@@ -193,6 +193,15 @@ fn lab_that_was_asked_for_is_judged_without_the_host() {
 }
 
 #[test]
+fn qemu_that_does_not_start_is_no_lab_and_shown_so() {
+    let mut kit = kit_without(&[]);
+    kit.readiness.qemu_version = None;
+    let findings = host(no_device(), kit);
+    assert!(nowhere(&findings).ends_with("needs qemu-system-x86_64, and the one here does not work"));
+    row(&findings.to_string(), "no", QEMU);
+}
+
+#[test]
 fn lab_kernel_in_the_archive_needs_tools_and_a_cache_to_come_from_there() {
     let with = |missing: &[&str], problem: Option<&str>| {
         let mut kit = kit_without(missing);

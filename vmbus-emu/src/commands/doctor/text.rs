@@ -3,6 +3,7 @@
 use std::fmt;
 
 use guest_kit::packages::Whereabouts;
+use guest_kit::probe::{QEMU, Tool};
 use hv_kvm::SynicMode;
 use hv_kvm::caps::{HostCaps, Need};
 
@@ -115,13 +116,7 @@ fn kit_section(f: &mut fmt::Formatter<'_>, kit: &Kit, lab: &Result<(), String>) 
         Err(reason) => row(f, Mark::No, "KVM lab", reason)?,
     }
     for tool in &kit.readiness.tools {
-        let version = kit.readiness.qemu_version.as_deref().filter(|_| tool.name == guest_kit::probe::QEMU);
-        let detail = match (&tool.path, version) {
-            (Some(path), Some(version)) => format!("{}, {version}", path.display()),
-            (Some(path), None) => path.display().to_string(),
-            (None, _) => format!("not in PATH; for {}; in package {}", tool.purpose, tool.package),
-        };
-        row(f, Mark::of(tool.path.is_some()), tool.name, &detail)?;
+        tool_row(f, tool, kit.readiness.qemu_version.as_deref())?;
     }
     match &kit.cache.problem {
         None => row(f, Mark::Ok, "cache", &kit.cache.directory.display().to_string())?,
@@ -134,6 +129,19 @@ fn kit_section(f: &mut fmt::Formatter<'_>, kit: &Kit, lab: &Result<(), String>) 
         guest_row(f, guest, no_download.as_deref())?;
     }
     writeln!(f)
+}
+
+fn tool_row(f: &mut fmt::Formatter<'_>, tool: &Tool, qemu_version: Option<&str>) -> fmt::Result {
+    let Some(path) = &tool.path else {
+        let detail = format!("not in PATH; for {}; in package {}", tool.purpose, tool.package);
+        return row(f, Mark::No, tool.name, &detail);
+    };
+    let path = path.display();
+    match qemu_version {
+        _ if tool.name != QEMU => row(f, Mark::Ok, tool.name, &path.to_string()),
+        Some(version) => row(f, Mark::Ok, QEMU, &format!("{path}, {version}")),
+        None => row(f, Mark::No, QEMU, &format!("{path}, but it does not tell its version")),
+    }
 }
 
 fn guest_row(f: &mut fmt::Formatter<'_>, guest: &Guest, no_download: Option<&str>) -> fmt::Result {
