@@ -20,7 +20,7 @@ use crate::channel::{ChannelDevice, DeviceContext};
 use crate::clock::Clock;
 use crate::log_limit::LogLimit;
 use crate::observer::{ControlEvent, FaultEvent, FaultLayer, Observer};
-use crate::open_channel::{OpenChannel, OpenError, Turn};
+use crate::open_channel::{OpenChannel, OpenError, TURN_NS, Turn};
 
 /// What a bus is built from; the VMM supplies all of it.
 pub struct BusParts<M> {
@@ -128,8 +128,13 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     pub fn process_inbox(&mut self) {
         // Read first: a message that comes later rings again. An empty counter is no error.
         let _ = self.parts.inbox.fd().read();
-        // One inbox full a turn: a guest that posts without end must not keep its own doorbells waiting.
+        // One inbox full a turn, and not for long, since a close may cost the kernel milliseconds: a guest that posts
+        // without end must not keep its own doorbells waiting.
+        let over_ns = self.now_ns().saturating_add(TURN_NS);
         for _ in 0..self.parts.inbox.capacity() {
+            if self.now_ns() >= over_ns {
+                break;
+            }
             if self.unposted.is_some() || !self.server.can_receive() {
                 return;
             }

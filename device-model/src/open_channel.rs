@@ -20,8 +20,9 @@ use crate::ring_memory::GpadlRing;
 /// Largest payload that a guest may send: a whole pipe message and its header.
 const MAX_PAYLOAD_BYTES: usize = vmbus::pipe::HEADER_SIZE + vmbus::pipe::MAX_MESSAGE;
 
-/// Longest turn: a packet that is begun within it is finished. Few bytes of ring can ask for a whole screen's copy.
-const TURN_NS: u64 = 4_000_000;
+/// Longest turn: a packet or message that is begun within it is finished. Few bytes of ring can ask for a whole screen's
+/// copy.
+pub(crate) const TURN_NS: u64 = 4_000_000;
 
 /// What one look into the rings came to.
 #[derive(Debug)]

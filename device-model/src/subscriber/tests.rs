@@ -19,19 +19,23 @@ use crate::observer::NoObserver;
 const CONTROL: u32 = 4;
 const GPADL: u32 = 7;
 
-/// A guest's slots: full or with room for everything.
+/// A guest's slots: full or with room for everything; a message may take time.
 #[derive(Default)]
 struct Slots {
     full: AtomicBool,
+    posted: AtomicU64,
+    cost_ns: AtomicU64,
+    time: Arc<AtomicU64>,
 }
 
 impl GuestSignal for Slots {
     fn post_message(&self, vp: u32, sint: u8, _payload: &[u8]) -> Result<(), SignalError> {
         if self.full.load(Ordering::Relaxed) {
-            Err(SignalError::QueueFull { vp, sint, limit: 0 })
-        } else {
-            Ok(())
+            return Err(SignalError::QueueFull { vp, sint, limit: 0 });
         }
+        self.posted.fetch_add(1, Ordering::Relaxed);
+        self.time.fetch_add(self.cost_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(())
     }
 
     fn signal_event(&self, _vp: u32, _sint: u8, _flag: u16) -> Result<(), SignalError> {
@@ -133,9 +137,10 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let (slots, bells) = (Arc::<Slots>::default(), Arc::<Bells>::default());
-        let inbox = Arc::new(Inbox::new(16).unwrap());
         let (time, ticks) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let slots = Arc::new(Slots { time: Arc::clone(&time), ..Slots::default() });
+        let bells = Arc::<Bells>::default();
+        let inbox = Arc::new(Inbox::new(16).unwrap());
         let parts = BusParts {
             memory: GuestMemoryMmap::from_ranges(&[(GuestAddress(0), 0x1_0000)]).unwrap(),
             signal: Arc::clone(&slots) as Arc<dyn GuestSignal>,
@@ -209,4 +214,23 @@ fn doorbell_of_a_channel_that_had_to_wait_for_a_slot_is_watched() {
     rig.turn();
     assert_eq!(rig.bells.ring_all(), 1, "the channel is not open");
     assert_eq!(rig.turn(), 1, "nobody hears the doorbell");
+}
+
+#[test]
+fn messages_that_take_long_are_spread_over_turns_and_none_is_lost() {
+    let mut rig = Rig::new();
+    rig.prepare();
+    let before = rig.slots.posted.load(Ordering::Relaxed);
+    let answered = |rig: &Rig| rig.slots.posted.load(Ordering::Relaxed) - before;
+    rig.slots.cost_ns.store(3_000_000, Ordering::Relaxed);
+    for _ in 0..10 {
+        // No such GPADL, which is answered.
+        rig.post(&[11, 0, 1, 99], 16);
+    }
+    rig.turn();
+    assert!((1..=3).contains(&answered(&rig)), "{} answers of 3 ms each in one turn", answered(&rig));
+    for _ in 0..20 {
+        rig.turn();
+    }
+    assert_eq!(answered(&rig), 10);
 }
