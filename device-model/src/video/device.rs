@@ -14,6 +14,7 @@ use vmbus::{Guid, pipe};
 use super::implied::ImpliedDamage;
 use super::overlap;
 use crate::channel::{ChannelDevice, DeviceContext, DeviceFault};
+use crate::log_limit::LogLimit;
 use crate::observer::{DirtEvent, ImpliedRepaint, Observer, RepaintCause, VideoEvent};
 use crate::options::{Repaint, SynthvidOptions};
 
@@ -59,6 +60,7 @@ pub struct Synthvid {
     dirt_told: Option<bool>,
     /// Rectangles of the message at hand; kept for its allocation.
     accepted: Vec<Rect>,
+    log: LogLimit,
 }
 
 impl Synthvid {
@@ -79,6 +81,7 @@ impl Synthvid {
             situation: None,
             surface: Surface::new(),
             accepted: Vec::new(),
+            log: LogLimit::new(),
             options,
         })
     }
@@ -145,7 +148,9 @@ impl Synthvid {
             }
             Err(error) => {
                 self.vsp.vram_mapped(false);
-                tracing::warn!("VRAM of the guest is not acknowledged: {error}");
+                if let Some(suppressed) = self.log.admit(context.now_ns) {
+                    tracing::warn!(suppressed, "VRAM of the guest is not acknowledged: {error}");
+                }
                 context.observer.video(context.now_ns, &VideoEvent::VramRefused { gpa });
             }
         }

@@ -28,6 +28,47 @@ impl VramBytes for CountedVram {
     }
 }
 
+/// Counts the lines of a log.
+struct Lines(Arc<AtomicU64>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _metadata: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let line = u64::from(*event.metadata().level() <= tracing::Level::WARN);
+        self.0.fetch_add(line, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _span: &tracing::span::Id) {}
+
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+/// Has no VRAM for anybody.
+struct NoMapper;
+
+impl VramMapper for NoMapper {
+    fn map(&mut self, gpa: u64, len: u64) -> Result<Arc<dyn VramBytes>, VramMapError> {
+        Err(VramMapError::NotAllowed { gpa, len, window: "no window".into() })
+    }
+
+    fn unmap(&mut self) {}
+
+    fn kind(&self) -> Option<VramKind> {
+        None
+    }
+}
+
 struct CountedMapper(Arc<AtomicU64>);
 
 impl VramMapper for CountedMapper {
@@ -88,4 +129,21 @@ fn screen_named_in_all_rectangles_of_a_message_is_copied_once() {
     let screen_px = u64::from(WIDTH * HEIGHT);
     assert_eq!(read.load(Ordering::Relaxed), screen_px * 4, "bytes of VRAM that were read");
     assert_eq!((seen.rects, seen.declared_px, seen.changed_px), (255, 255 * screen_px, screen_px));
+}
+
+#[test]
+fn guest_that_declares_wrong_vram_again_and_again_does_not_fill_the_log() {
+    let lines = Arc::new(AtomicU64::new(0));
+    let options = SynthvidOptions::parse("hyperv-synthvid").expect("the default");
+    let mut video = Synthvid::new(options, Box::new(NoMapper)).expect("the default");
+    let mut seen = LastDirt::default();
+    tracing::subscriber::with_default(Lines(Arc::clone(&lines)), || {
+        send(&mut video, &mut seen, MessageType::VersionRequest, &words(&[0x0002_0003]));
+        let location = [&[0; 8][..], &[1], &[0; 8]].concat();
+        for _ in 0..1000 {
+            send(&mut video, &mut seen, MessageType::VramLocation, &location);
+        }
+    });
+    let lines = lines.load(Ordering::Relaxed);
+    assert!((1..=10).contains(&lines), "{lines} lines");
 }
