@@ -28,6 +28,8 @@ use crate::progress::{Phase, Progress};
 
 /// How long a guest may take to power off when asked to.
 const POWER_OFF: Duration = Duration::from_secs(20);
+/// Events of the machine that are read before time and signals are looked at again: as many as it keeps.
+const EVENTS_AT_ONCE: usize = 64;
 /// Lines of console output in the report.
 const CONSOLE_TAIL_LINES: usize = 40;
 
@@ -156,7 +158,8 @@ struct RunEnd {
 impl RunEnd {
     /// Why there is no point in waiting any more, if so.
     fn look(&mut self, machine: &Machine, stop: &StopRequest) -> Option<String> {
-        while let Some(event) = machine.try_event() {
+        // Bounded, because a guest may report crashes faster than they are read here.
+        for event in std::iter::from_fn(|| machine.try_event()).take(EVENTS_AT_ONCE) {
             if event.is_final() {
                 self.event = Some(event);
             } else {
