@@ -202,7 +202,7 @@ pub static SYNTHVID: DeviceSpec<SynthvidKeys> = DeviceSpec {
             name: "vram",
             value: "SIZE",
             default: "8M",
-            doc: "video memory in the offer, whole MiB from 1M to 256M; with 4M or less hyperv_fb takes its own RAM",
+            doc: "video memory in the offer, whole MiB from 1M to 256M; with 4M or less hyperv_fb takes its own RAM in Generation 1",
             apply: |keys, value| {
                 keys.vram = Some(vram(value)?);
                 Ok(())
