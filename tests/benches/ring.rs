@@ -1,7 +1,8 @@
 //! Packets through a ring in guest memory, page by page through its GPADL, beside the same ring in one piece of heap: what the
 //! indirection of a real guest's ring costs.
 //!
-//! Small packets are what a DIRT is, large ones are pointer shapes.
+//! Small packets are what a DIRT is, large ones are pointer shapes. A sample is one batch (`sample_size = 1`), because what
+//! prepares the next one needs the ring as the last one left it.
 
 use device_model::ring_memory::GpadlRing;
 use divan::counter::BytesCount;
@@ -83,22 +84,22 @@ fn read<M: RingMem>(bencher: Bencher<'_, '_>, len: usize, ring: (M, M)) {
         .bench_local_values(|()| empty(incoming, &mut buffer));
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1, sample_count = 2000)]
 fn write_guest_memory(bencher: Bencher<'_, '_>, len: usize) {
     write(bencher, len, in_guest_memory());
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1, sample_count = 2000)]
 fn write_heap(bencher: Bencher<'_, '_>, len: usize) {
     write(bencher, len, in_heap());
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1, sample_count = 2000)]
 fn read_guest_memory(bencher: Bencher<'_, '_>, len: usize) {
     read(bencher, len, in_guest_memory());
 }
 
-#[divan::bench(args = SIZES)]
+#[divan::bench(args = SIZES, sample_size = 1, sample_count = 2000)]
 fn read_heap(bencher: Bencher<'_, '_>, len: usize) {
     read(bencher, len, in_heap());
 }
