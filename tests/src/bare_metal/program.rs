@@ -1,7 +1,7 @@
 //! The program that the guest CPU runs: fetch a command, do it, report, for ever.
 //!
 //! Integer instructions only, because a KVM without virtualisation hardware runs it in its instruction
-//! emulator. RBP holds the address of the CPU's [mailbox](super::Mailbox) and never changes.
+//! emulator. RBP holds the address of the CPU's mailbox ([`field`]) and never changes.
 
 use std::collections::BTreeMap;
 
