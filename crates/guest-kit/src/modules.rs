@@ -1,7 +1,8 @@
 //! Which modules a guest needs, and in which order they load.
 //!
 //! A tree that went through depmod says so in `modules.dep`. Debian's packages come without it (it is made at installation), and
-//! so does a kernel's build tree; there every module names what it needs in its own `.modinfo` section.
+//! so does a kernel's build tree; there every module names what it needs in its own `.modinfo` section, and `modules.order` spares
+//! a walk through thousands of files.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -83,6 +84,8 @@ pub struct ModuleTree {
     files: BTreeMap<String, PathBuf>,
     built_in: HashSet<String>,
     index: Option<BTreeMap<String, Vec<String>>>,
+    /// `files` are names out of `modules.order`, which does not know whether modules are compressed.
+    endings_unknown: bool,
 }
 
 /// The drivers of Hyper-V's synthetic video, the newer first.
@@ -105,10 +108,17 @@ impl ModuleTree {
                 .map(|line| module_name(Path::new(line)))
                 .collect(),
             index: None,
+            endings_unknown: false,
         };
         let index = read_if_there(&root.join("modules.dep"))?;
-        if index.trim().is_empty() {
+        let order = read_if_there(&root.join("modules.order"))?;
+        if index.trim().is_empty() && order.trim().is_empty() {
             tree.find_files(root)?;
+        } else if index.trim().is_empty() {
+            // As installed it lists a.ko, in a build tree a.o.
+            let paths = order.lines().map(|line| Path::new(line).with_extension("ko"));
+            tree.files = paths.map(|path| (module_name(&path), root.join(path))).collect();
+            tree.endings_unknown = true;
         } else {
             tree.files = paths_of_modules_dep(&index)
                 .map(|path| (module_name(Path::new(path)), root.join(path)))
@@ -138,7 +148,16 @@ impl ModuleTree {
     /// Whether the module can be loaded from here.
     #[must_use]
     pub fn has_file(&self, name: &str) -> bool {
-        self.files.contains_key(&with_underscores(name))
+        self.file(&with_underscores(name)).is_some()
+    }
+
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let path = self.files.get(name)?;
+        if !self.endings_unknown {
+            return Some(path.clone());
+        }
+        let with_ending = |ending| PathBuf::from(format!("{}{ending}", path.display()));
+        COMPRESSIONS.iter().map(with_ending).find(|path| path.is_file())
     }
 
     /// Whether the module is part of the kernel image.
@@ -174,7 +193,7 @@ impl ModuleTree {
             users.push(name.to_owned());
             return Err(ModuleError::Circle { names: users.clone() });
         }
-        let Some(path) = self.files.get(name) else {
+        let Some(path) = self.file(name) else {
             if self.built_in.contains(name) {
                 return Ok(());
             }
@@ -185,11 +204,11 @@ impl ModuleTree {
             });
         };
         users.push(name.to_owned());
-        for needed in self.needs(name, path)? {
+        for needed in self.needs(name, &path)? {
             self.visit(&needed, users, order)?;
         }
         users.pop();
-        order.push(Module { name: name.to_owned(), path: path.clone() });
+        order.push(Module { name: name.to_owned(), path });
         Ok(())
     }
 
@@ -216,8 +235,11 @@ fn module_name(path: &Path) -> String {
 
 fn is_module_file(path: &Path) -> bool {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    [".ko", ".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|end| file.ends_with(end))
+    COMPRESSIONS.iter().any(|ending| file.ends_with(&format!(".ko{ending}")))
 }
+
+/// What may follow ".ko" in a file's name.
+const COMPRESSIONS: [&str; 4] = ["", ".xz", ".gz", ".zst"];
 
 fn with_underscores(name: &str) -> String {
     name.replace('-', "_")
@@ -326,6 +348,25 @@ mod tests {
         let (_dir, tree) = tree(&[("modules.dep", INDEX)]);
         let error = tree.closure(&["one"]).unwrap_err().to_string();
         assert_eq!(error, "modules need each other in a circle: one -> two -> one");
+    }
+
+    #[test]
+    fn order_of_modules_spares_the_walk_and_leaves_out_what_is_not_there() {
+        let order = "kernel/a/one-a.ko\nkernel/b/two.o\nkernel/b/gone.ko\n";
+        let files = [
+            ("modules.order", order),
+            ("kernel/a/one-a.ko.xz", ""),
+            ("kernel/b/two.ko", ""),
+            ("walked.ko", ""),
+        ];
+        let (dir, tree) = tree(&files);
+        assert_eq!(tree.file("one_a"), Some(dir.path().join("kernel/a/one-a.ko.xz")));
+        assert_eq!(tree.file("two"), Some(dir.path().join("kernel/b/two.ko")));
+        for absent in ["gone", "walked", "kernel"] {
+            assert!(!tree.has_file(absent), "{absent}");
+        }
+        let error = tree.closure(&["gone"]).unwrap_err();
+        assert!(matches!(error, ModuleError::Missing { .. }), "{error}");
     }
 
     #[test]

@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 mod apt;
 mod known;
 mod remembered;
+mod sources;
 mod unpacked;
 mod whereabouts;
 
+use self::sources::Sources;
 pub use self::{
     known::{KNOWN_GUESTS, KnownGuest},
     whereabouts::{Whereabouts, look_up},
@@ -28,7 +30,7 @@ pub use self::{
 pub struct GuestKernel {
     /// The name it was asked for by, for example "debian/6.1-cloud".
     pub name: String,
-    /// The Debian package, for example "linux-image-6.1.0-56-cloud-amd64".
+    /// The Debian package that has the kernel image, for example "linux-image-6.1.0-56-cloud-amd64".
     pub package: String,
     /// The package's version, for example "6.1.192-2".
     pub version: String,
@@ -83,9 +85,7 @@ pub enum PackageError {
         known: String,
     },
     /// The package index has no such package, and the cache neither.
-    #[error(
-        "no package {pattern} for guest {name:?}: {reason}; add Debian 12 (bookworm) and its security updates to apt's sources and run: apt-get update"
-    )]
+    #[error("no package {pattern} for guest {name:?}: {reason}; {remedy}")]
     NotAvailable {
         /// The guest.
         name: String,
@@ -93,6 +93,8 @@ pub enum PackageError {
         pattern: String,
         /// What stood in the way.
         reason: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// A tool is missing or failed.
     #[error("package {package}: {failure}; to see more, run: {command}")]
@@ -153,27 +155,44 @@ pub fn fetch(name: &str, cache: &Path, step: &mut dyn FnMut(FetchStep)) -> Resul
     let guest = known::find(name)?;
     let kernels = cache.join("kernels");
     step(FetchStep::Resolving);
-    let kernel = match remembered::newest(guest, &kernels, apt::newest) {
+    let kernel = match newest(guest, cache, &kernels) {
         Ok(package) => match unpacked::load(&kernels, &package.directory_name(), guest)? {
             Some(kernel) => kernel,
-            None => download(&package, guest, &kernels, step)?,
+            None => download(&package, guest, cache, &kernels, step)?,
         },
         Err(reason) => {
             step(FetchStep::IndexUnavailable { reason: reason.clone() });
-            unpacked::newest(&kernels, guest)?.ok_or_else(|| PackageError::NotAvailable {
-                name: guest.name.to_owned(),
-                pattern: guest.pattern(),
-                reason,
-            })?
+            unpacked::newest(&kernels, guest)?.ok_or_else(|| not_available(guest, reason))?
         }
     };
     step(FetchStep::Ready);
     Ok(kernel)
 }
 
+/// The newest package of a guest, as its package index says. The error is the reason why that cannot tell.
+fn newest(guest: &KnownGuest, cache: &Path, kernels: &Path) -> Result<apt::Package, String> {
+    let sources = Sources::of(guest, cache)?;
+    remembered::newest(guest, kernels, &sources, |guest| apt::newest(guest, &sources))
+}
+
+fn not_available(guest: &KnownGuest, reason: String) -> PackageError {
+    PackageError::NotAvailable {
+        name: guest.name.to_owned(),
+        pattern: guest.pattern(),
+        reason,
+        remedy: match guest.suite() {
+            None => {
+                "add Debian 12 (bookworm) and its security updates to apt's sources and run: apt-get update"
+            }
+            Some(_) => "its index comes from http://deb.debian.org with apt-get, which must be reachable",
+        },
+    }
+}
+
 fn download(
     package: &apt::Package,
     guest: &KnownGuest,
+    cache: &Path,
     kernels: &Path,
     step: &mut dyn FnMut(FetchStep),
 ) -> Result<GuestKernel, PackageError> {
@@ -181,30 +200,35 @@ fn download(
         let path = path.to_owned();
         move |source| PackageError::Cache { action, path, source }
     };
+    let sources = Sources::of(guest, cache).map_err(|reason| not_available(guest, reason))?;
     fs::create_dir_all(kernels).map_err(cache_error("create", kernels))?;
     // Beside the final place, so that the rename stays within one file system; removed on every way out of here.
     let work = tempfile::Builder::new()
         .prefix(".incomplete-")
         .tempdir_in(kernels)
         .map_err(cache_error("create a directory in", kernels))?;
-
-    step(FetchStep::Downloading { package: package.name.clone(), bytes: package.bytes });
-    let file = apt::download(package, work.path())?;
-    step(FetchStep::Verifying);
-    let found = unpacked::sha256(&file).map_err(cache_error("read", &file))?;
-    if found != package.sha256 {
-        return Err(PackageError::Checksum {
-            package: package.name.clone(),
-            expected: package.sha256.clone(),
-            found,
-        });
-    }
-    step(FetchStep::Unpacking);
     let tree = work.path().join("kernel");
-    let mut dpkg = Command::new("dpkg-deb");
-    dpkg.arg("--extract").arg(&file).arg(tree.join("root"));
     fs::create_dir(&tree).map_err(cache_error("create", &tree))?;
-    apt::run(dpkg, &package.name)?;
+
+    for part in package.files() {
+        step(FetchStep::Downloading { package: part.name.clone(), bytes: part.bytes });
+        let directory = work.path().join(&part.name);
+        fs::create_dir(&directory).map_err(cache_error("create", &directory))?;
+        let file = apt::download(part, &sources, &directory)?;
+        step(FetchStep::Verifying);
+        let found = sha256(&file).map_err(cache_error("read", &file))?;
+        if found != part.sha256 {
+            return Err(PackageError::Checksum {
+                package: part.name.clone(),
+                expected: part.sha256.clone(),
+                found,
+            });
+        }
+        step(FetchStep::Unpacking);
+        let mut dpkg = Command::new("dpkg-deb");
+        dpkg.arg("--extract").arg(&file).arg(tree.join("root"));
+        apt::run(dpkg, &part.name)?;
+    }
     unpacked::describe(&tree, package, guest)?;
 
     let place = kernels.join(package.directory_name());
@@ -229,7 +253,7 @@ mod tests {
         let error = fetch("debian/6.1-clod", cache.path(), &mut |_| ()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unknown guest \"debian/6.1-clod\", did you mean \"debian/6.1-cloud\"? known are: debian/6.1-cloud, debian/6.1, debian/6.12-cloud, debian/6.12"
+            "unknown guest \"debian/6.1-clod\", did you mean \"debian/6.1-cloud\"? known are: debian/6.1-cloud, debian/6.1, debian/6.12-cloud, debian/6.12, debian/7.x"
         );
     }
 }

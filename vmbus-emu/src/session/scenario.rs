@@ -141,7 +141,8 @@ impl Stage<'_> {
             outcome.left_out.push("dirt on demand: the device was told never to want dirt (dirt=off)".into());
         }
         let busiest = self.meter.with(|meter| meter.max_dirt_in_1s());
-        match promise::rate_cap(outcome.driver.as_deref(), busiest) {
+        let release = outcome.hello.as_ref().map(|hello| hello.release.as_str());
+        match promise::rate_cap(outcome.driver.as_deref(), release, busiest) {
             Ok(check) => outcome.checks.push(check),
             Err(no_promise) => outcome.left_out.push(no_promise),
         }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{KnownGuest, PackageError};
+use super::{KnownGuest, PackageError, sources::Sources};
 
 /// A package as the index describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,22 @@ pub(super) struct Package {
     pub(super) version: String,
     pub(super) sha256: String,
     pub(super) bytes: u64,
+    /// Packages that hold the rest of a kernel that was split; they have none themselves.
+    #[serde(default)]
+    pub(super) companions: Vec<Self>,
 }
 
 impl Package {
+    /// It and its companions.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.companions)
+    }
+
+    /// Size of all that is downloaded.
+    pub(super) fn total_bytes(&self) -> u64 {
+        self.files().map(|package| package.bytes).sum()
+    }
+
     /// Its directory in the cache: another version is another directory.
     pub(super) fn directory_name(&self) -> String {
         format!("{}_{}", self.name, self.version.replace([':', '/'], "%"))
@@ -27,24 +40,33 @@ impl Package {
 }
 
 /// The newest package of a guest. The error is the reason why the index cannot tell.
-pub(super) fn newest(guest: &KnownGuest) -> Result<Package, String> {
-    let names = output(Command::new("apt-cache").args(["pkgnames", guest.prefix()]))?;
-    let mut numbers: Vec<(u32, &str)> =
+pub(super) fn newest(guest: &KnownGuest, sources: &Sources) -> Result<Package, String> {
+    let names = output(sources.command("apt-cache").args(["pkgnames", guest.prefix()]))?;
+    let mut numbers: Vec<(Vec<u32>, &str)> =
         names.lines().filter_map(|name| Some((guest.number(name)?, name))).collect();
     numbers.sort_unstable();
+    let record = |name: &str| {
+        let record = output(sources.command("apt-cache").args(["show", "--no-all-versions", name]));
+        record.ok().as_deref().and_then(parse_record)
+    };
     // pkgnames also lists what is only mentioned, or installed and long gone from the index: take the newest with a record.
     for (_, name) in numbers.iter().rev() {
-        let record = output(Command::new("apt-cache").args(["show", "--no-all-versions", name]));
-        if let Some(package) = record.ok().as_deref().and_then(parse_record) {
-            return Ok(package);
+        let companions: Option<Vec<Package>> =
+            guest.companions(name).iter().map(|name| record(name)).collect();
+        if let (Some(package), Some(companions)) = (record(name), companions) {
+            return Ok(Package { companions, ..package });
         }
     }
     Err(format!("the package index has no package {}", guest.pattern()))
 }
 
-/// Downloads a package's file into `directory`.
-pub(super) fn download(package: &Package, directory: &Path) -> Result<PathBuf, PackageError> {
-    let mut apt = Command::new("apt-get");
+/// Downloads a package's file into `directory`, which has no other.
+pub(super) fn download(
+    package: &Package,
+    sources: &Sources,
+    directory: &Path,
+) -> Result<PathBuf, PackageError> {
+    let mut apt = sources.command("apt-get");
     apt.args(["download", "-q", &format!("{}={}", package.name, package.version)]).current_dir(directory);
     let command = run(apt, &package.name)?;
     let file = fs::read_dir(directory).ok().and_then(|mut entries| {
@@ -70,7 +92,7 @@ pub(super) fn run(mut command: Command, package: &str) -> Result<String, Package
 }
 
 /// What a command prints; the error says what it complained about.
-fn output(command: &mut Command) -> Result<String, String> {
+pub(super) fn output(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .env("LC_ALL", "C")
@@ -104,6 +126,7 @@ fn parse_record(record: &str) -> Option<Package> {
         version: field("Version")?,
         sha256: field("SHA256")?.to_ascii_lowercase(),
         bytes: field("Size")?.parse().ok()?,
+        companions: Vec::new(),
     })
 }
 

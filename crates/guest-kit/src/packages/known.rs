@@ -9,12 +9,30 @@ pub struct KnownGuest {
     pub name: &'static str,
     /// One line for a list of guests.
     pub summary: &'static str,
-    /// What its packages' names start with; a number follows.
+    /// Which packages have it.
+    source: Source,
+    /// The module that drives synthetic video in it.
+    pub video_driver: &'static str,
+}
+
+/// The packages of a guest, which differ in a version number within their names.
+#[derive(Debug, PartialEq, Eq)]
+struct Source {
+    /// What comes before the number, in the package that has the kernel image.
     prefix: &'static str,
     /// What follows the number.
     suffix: &'static str,
-    /// The module that drives synthetic video in it.
-    pub video_driver: &'static str,
+    /// Packages of the same number and version that have the rest, by what comes before the number.
+    companions: &'static [&'static str],
+    /// The suite of Debian's archive that has them, where it is none that a Debian 12 follows.
+    suite: Option<&'static str>,
+}
+
+impl Source {
+    /// A package that has everything, in a suite of Debian 12.
+    const fn whole(prefix: &'static str, suffix: &'static str) -> Self {
+        Self { prefix, suffix, companions: &[], suite: None }
+    }
 }
 
 /// All of them.
@@ -22,29 +40,36 @@ pub const KNOWN_GUESTS: &[KnownGuest] = &[
     KnownGuest {
         name: "debian/6.1-cloud",
         summary: "Debian 12's kernel for clouds, with hyperv_fb",
-        prefix: "linux-image-6.1.0-",
-        suffix: "-cloud-amd64",
+        source: Source::whole("linux-image-6.1.0-", "-cloud-amd64"),
         video_driver: "hyperv_fb",
     },
     KnownGuest {
         name: "debian/6.1",
         summary: "Debian 12's generic kernel, with hyperv_drm",
-        prefix: "linux-image-6.1.0-",
-        suffix: "-amd64",
+        source: Source::whole("linux-image-6.1.0-", "-amd64"),
         video_driver: "hyperv_drm",
     },
     KnownGuest {
         name: "debian/6.12-cloud",
         summary: "Debian 12's newer kernel for clouds, with hyperv_fb",
-        prefix: "linux-image-6.12.",
-        suffix: "+deb12-cloud-amd64",
+        source: Source::whole("linux-image-6.12.", "+deb12-cloud-amd64"),
         video_driver: "hyperv_fb",
     },
     KnownGuest {
         name: "debian/6.12",
         summary: "Debian 12's newer generic kernel, with hyperv_drm",
-        prefix: "linux-image-6.12.",
-        suffix: "+deb12-amd64",
+        source: Source::whole("linux-image-6.12.", "+deb12-amd64"),
+        video_driver: "hyperv_drm",
+    },
+    KnownGuest {
+        name: "debian/7.x",
+        summary: "Debian 13's newest generic kernel, from its backports, with hyperv_drm",
+        source: Source {
+            prefix: "linux-binary-7.",
+            suffix: "+deb13-amd64",
+            companions: &["linux-modules-7.", "linux-base-7."],
+            suite: Some("trixie-backports"),
+        },
         video_driver: "hyperv_drm",
     },
 ];
@@ -53,16 +78,28 @@ impl KnownGuest {
     /// The names of its packages, for a reader.
     #[must_use]
     pub fn pattern(&self) -> String {
-        format!("{}N{}", self.prefix, self.suffix)
+        format!("{}N{}", self.source.prefix, self.source.suffix)
     }
 
     pub(super) const fn prefix(&self) -> &str {
-        self.prefix
+        self.source.prefix
     }
 
-    /// The number in a package's name, if it is one of this guest's.
-    pub(super) fn number(&self, package: &str) -> Option<u32> {
-        package.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?.parse().ok()
+    /// The suite that is not among the machine's own, if it is in one.
+    pub(super) const fn suite(&self) -> Option<&'static str> {
+        self.source.suite
+    }
+
+    /// The number in a package's name, if it is one of this guest's: one part, or more with dots between. In the order of time.
+    pub(super) fn number(&self, package: &str) -> Option<Vec<u32>> {
+        let number = package.strip_prefix(self.source.prefix)?.strip_suffix(self.source.suffix)?;
+        number.split('.').map(|part| part.parse().ok()).collect()
+    }
+
+    /// The packages that have what the one called `package` has not.
+    pub(super) fn companions(&self, package: &str) -> Vec<String> {
+        let rest = package.strip_prefix(self.source.prefix).unwrap_or_default();
+        self.source.companions.iter().map(|prefix| format!("{prefix}{rest}")).collect()
     }
 }
 
@@ -105,8 +142,8 @@ mod tests {
     fn number_is_taken_only_from_names_of_this_flavour() {
         let cloud = find("debian/6.1-cloud").unwrap();
         let generic = find("debian/6.1").unwrap();
-        assert_eq!(cloud.number("linux-image-6.1.0-56-cloud-amd64"), Some(56));
-        assert_eq!(generic.number("linux-image-6.1.0-9-amd64"), Some(9));
+        assert_eq!(cloud.number("linux-image-6.1.0-56-cloud-amd64"), Some(vec![56]));
+        assert_eq!(generic.number("linux-image-6.1.0-9-amd64"), Some(vec![9]));
         for other in [
             "linux-image-6.1.0-56-cloud-amd64",
             "linux-image-6.1.0-56-amd64-unsigned",
@@ -121,8 +158,8 @@ mod tests {
     fn number_of_a_stable_update_is_its_last_part() {
         let cloud = find("debian/6.12-cloud").unwrap();
         let generic = find("debian/6.12").unwrap();
-        assert_eq!(cloud.number("linux-image-6.12.117+deb12-cloud-amd64"), Some(117));
-        assert_eq!(generic.number("linux-image-6.12.117+deb12-amd64"), Some(117));
+        assert_eq!(cloud.number("linux-image-6.12.117+deb12-cloud-amd64"), Some(vec![117]));
+        assert_eq!(generic.number("linux-image-6.12.117+deb12-amd64"), Some(vec![117]));
         for other in [
             "linux-image-6.12-amd64",
             "linux-image-6.12.117+deb12-cloud-amd64",
@@ -133,6 +170,22 @@ mod tests {
         ] {
             assert_eq!(generic.number(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn split_kernel_has_companions_of_its_number_and_the_newest_is_by_both_parts() {
+        let guest = find("debian/7.x").unwrap();
+        assert_eq!(
+            guest.companions("linux-binary-7.3.4+deb13-amd64"),
+            ["linux-modules-7.3.4+deb13-amd64", "linux-base-7.3.4+deb13-amd64"]
+        );
+        assert!(
+            guest.number("linux-binary-7.10.2+deb13-amd64") > guest.number("linux-binary-7.9.12+deb13-amd64")
+        );
+        for other in ["linux-binary-7.3.4+deb13-cloud-amd64", "linux-binary-unsigned-7.3.4+deb13-amd64"] {
+            assert_eq!(guest.number(other), None, "{other}");
+        }
+        assert_eq!(find("debian/6.12").unwrap().companions("linux-image-6.12.1+deb12-amd64"), [""; 0]);
     }
 
     #[test]

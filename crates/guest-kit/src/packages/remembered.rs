@@ -9,10 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{KnownGuest, apt::Package};
-
-/// Where apt keeps its index. Every update that changes anything renames a file in there, which changes the directory's time.
-const APT_LISTS: &str = "/var/lib/apt/lists";
+use super::{KnownGuest, apt::Package, sources::Sources};
 
 /// A file per guest.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,9 +23,10 @@ struct Remembered {
 pub(super) fn newest(
     guest: &KnownGuest,
     kernels: &Path,
+    sources: &Sources,
     ask: impl FnOnce(&KnownGuest) -> Result<Package, String>,
 ) -> Result<Package, String> {
-    newest_since(index_ns(Path::new(APT_LISTS)), guest, kernels, ask)
+    newest_since(index_ns(&sources.lists()), guest, kernels, ask)
 }
 
 fn newest_since(
@@ -76,7 +74,13 @@ mod tests {
     use crate::packages::known;
 
     fn package(number: u32) -> Package {
-        Package { name: format!("p{number}"), version: "1".into(), sha256: "00".into(), bytes: 1 }
+        Package {
+            name: format!("p{number}"),
+            version: "1".into(),
+            sha256: "00".into(),
+            bytes: 1,
+            companions: Vec::new(),
+        }
     }
 
     #[test]

@@ -118,6 +118,7 @@ mod tests {
             version: "6.1.1-1".into(),
             sha256: "00".into(),
             bytes: 1,
+            companions: Vec::new(),
         };
         let directory = kernels.join(package.directory_name());
         fs::create_dir_all(directory.join("root/boot")).unwrap();
@@ -143,7 +144,13 @@ mod tests {
     fn package_without_an_image_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("root/lib/modules/6.1.0-1-amd64")).unwrap();
-        let package = Package { name: "p".into(), version: "1".into(), sha256: String::new(), bytes: 0 };
+        let package = Package {
+            name: "p".into(),
+            version: "1".into(),
+            sha256: String::new(),
+            bytes: 0,
+            companions: Vec::new(),
+        };
         let error = describe(dir.path(), &package, known::find("debian/6.1").unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "package p has no boot/vmlinuz-6.1.0-1-amd64 in it");
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{GuestKernel, KnownGuest, PackageError, apt, known, remembered, unpacked};
+use super::{GuestKernel, KnownGuest, PackageError, apt, known, newest, not_available, unpacked};
 
 /// Where a guest's kernel would come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,32 +20,30 @@ pub enum Whereabouts {
     },
 }
 
-/// What [`super::fetch`] would boot as `name`. Downloads and unpacks nothing.
+/// What [`super::fetch`] would boot as `name`. Downloads and unpacks no package.
 ///
 /// # Errors
 /// As [`super::fetch`], but for what only a download can show.
 pub fn look_up(name: &str, cache: &Path) -> Result<Whereabouts, PackageError> {
-    look_up_in(known::find(name)?, &cache.join("kernels"), apt::newest)
+    let guest = known::find(name)?;
+    look_up_in(guest, &cache.join("kernels"), |guest, kernels| newest(guest, cache, kernels))
 }
 
 fn look_up_in(
     guest: &KnownGuest,
     kernels: &Path,
-    ask: impl FnOnce(&KnownGuest) -> Result<apt::Package, String>,
+    newest: impl FnOnce(&KnownGuest, &Path) -> Result<apt::Package, String>,
 ) -> Result<Whereabouts, PackageError> {
-    let kernel = match remembered::newest(guest, kernels, ask) {
+    let kernel = match newest(guest, kernels) {
         Ok(package) => match unpacked::load(kernels, &package.directory_name(), guest)? {
             Some(kernel) => kernel,
             None => {
-                let apt::Package { name, version, bytes, .. } = package;
+                let bytes = package.total_bytes();
+                let apt::Package { name, version, .. } = package;
                 return Ok(Whereabouts::Archive { package: name, version, bytes });
             }
         },
-        Err(reason) => unpacked::newest(kernels, guest)?.ok_or_else(|| PackageError::NotAvailable {
-            name: guest.name.to_owned(),
-            pattern: guest.pattern(),
-            reason,
-        })?,
+        Err(reason) => unpacked::newest(kernels, guest)?.ok_or_else(|| not_available(guest, reason))?,
     };
     Ok(Whereabouts::Cached(kernel))
 }
@@ -62,6 +60,7 @@ mod tests {
             version: "6.1.192-2".into(),
             sha256: "00".into(),
             bytes: 26_713_492,
+            companions: Vec::new(),
         }
     }
 
@@ -77,10 +76,10 @@ mod tests {
     fn kernel_is_in_the_archive_until_it_is_unpacked() {
         let cache = tempfile::tempdir().unwrap();
         let guest = known::find("debian/6.1-cloud").unwrap();
-        let in_archive = look_up_in(guest, cache.path(), |_| Ok(package())).unwrap();
+        let in_archive = look_up_in(guest, cache.path(), |_, _| Ok(package())).unwrap();
         assert!(matches!(in_archive, Whereabouts::Archive { bytes: 26_713_492, .. }), "{in_archive:?}");
         unpack(cache.path(), guest);
-        let cached = look_up_in(guest, cache.path(), |_| Ok(package())).unwrap();
+        let cached = look_up_in(guest, cache.path(), |_, _| Ok(package())).unwrap();
         assert!(
             matches!(&cached, Whereabouts::Cached(kernel) if kernel.version == "6.1.192-2"),
             "{cached:?}"
@@ -91,7 +90,7 @@ mod tests {
     fn without_an_index_the_cache_decides() {
         let cache = tempfile::tempdir().unwrap();
         let guest = known::find("debian/6.1-cloud").unwrap();
-        let no_index = |_: &KnownGuest| Err("cannot run apt-cache".to_owned());
+        let no_index = |_: &KnownGuest, _: &Path| Err("cannot run apt-cache".to_owned());
         let error = look_up_in(guest, cache.path(), no_index).unwrap_err();
         assert!(matches!(error, PackageError::NotAvailable { .. }), "{error}");
         unpack(cache.path(), guest);
