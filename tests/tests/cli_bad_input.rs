@@ -194,9 +194,14 @@ fn words_that_do_not_belong_together_are_refused() {
     usage(&["sim", "--script", "dmeo", "--out", "out"], &["\"dmeo\"", "did you mean demo?"]);
 }
 
-/// A launcher that runs its arguments on a machine whose /dev is made by `arrange`, a shell script; none with the reason
+/// A launcher that runs its arguments on a machine whose mounts are made by `arrange`, a shell script; none with the reason
 /// printed.
-fn with_other_dev(arrange: &str) -> Option<Command> {
+fn with_mounts(arrange: &str) -> Option<Command> {
+    in_namespace(&format!("{arrange}\nexec \"$@\""))
+}
+
+/// A launcher for a shell script with mounts of its own.
+fn in_namespace(script: &str) -> Option<Command> {
     let allowed = Command::new("unshare").args(["--mount", "true"]).output();
     match allowed {
         Ok(output) if output.status.success() => {}
@@ -211,7 +216,7 @@ fn with_other_dev(arrange: &str) -> Option<Command> {
     }
     let mut launcher = Command::new("unshare");
     launcher.args(["--mount", "--propagation", "private", "sh", "-e", "-c"]);
-    launcher.args([&format!("{arrange}\nexec \"$@\""), "sh"]);
+    launcher.args([script, "sh"]);
     Some(launcher)
 }
 
@@ -220,7 +225,7 @@ const ON_THIS_HOST: [&str; 7] =
 
 #[test]
 fn host_without_dev_kvm_cannot_run_and_says_what_to_load() {
-    let Some(mut launcher) = with_other_dev("mount -t tmpfs none /dev; mount -t tmpfs none /tmp") else {
+    let Some(mut launcher) = with_mounts("mount -t tmpfs none /dev; mount -t tmpfs none /tmp") else {
         return;
     };
     launcher.arg(vmbus_emu());
@@ -235,7 +240,7 @@ fn host_without_dev_kvm_cannot_run_and_says_what_to_load() {
 fn dev_kvm_that_is_something_else_cannot_run() {
     let arrange = "mount -t tmpfs none /tmp; touch /tmp/kvm
         mount --bind /dev/null /tmp/kvm; mount -t tmpfs none /dev; touch /dev/kvm; mount --move /tmp/kvm /dev/kvm";
-    let Some(mut launcher) = with_other_dev(arrange) else { return };
+    let Some(mut launcher) = with_mounts(arrange) else { return };
     launcher.arg(vmbus_emu());
     let said = attempt_by(launcher, &ON_THIS_HOST).refused_with(CANNOT_RUN);
     assert!(said.contains("kvm"), "{said}");
@@ -244,7 +249,7 @@ fn dev_kvm_that_is_something_else_cannot_run() {
 #[test]
 fn user_without_permission_on_dev_kvm_cannot_run_and_reads_which_group_to_join() {
     let arrange = "mount -t tmpfs none /dev; touch /dev/kvm; chmod 600 /dev/kvm; mount -t tmpfs none /tmp";
-    let Some(mut launcher) = with_other_dev(arrange) else { return };
+    let Some(mut launcher) = with_mounts(arrange) else { return };
     // A user who is not root may not get at the target directory.
     let shared = tempfile::tempdir_in("/var/tmp").expect("a directory");
     fs::set_permissions(shared.path(), Permissions::from_mode(0o755)).expect("own directory");
@@ -257,9 +262,33 @@ fn user_without_permission_on_dev_kvm_cannot_run_and_reads_which_group_to_join()
 
 #[test]
 fn bad_command_line_is_told_before_a_missing_kvm() {
-    let Some(mut launcher) = with_other_dev("mount -t tmpfs none /dev") else { return };
+    let Some(mut launcher) = with_mounts("mount -t tmpfs none /dev") else { return };
     launcher.arg(vmbus_emu());
     let words = ["run", "--kernel", "/etc/passwd", "--kvm", "host", "--out", "out"];
     let said = attempt_by(launcher, &words).refused_with(USAGE);
     assert!(said.contains("/etc/passwd is not a Linux bzImage"), "{said}");
+}
+
+/// The disk that `out` is on is full but for the names of files.
+const FULL_DISK: &str = "mkdir out; mount -t tmpfs -o size=64k none out; echo old > out/report.json
+    head -c 1000000 /dev/zero > out/filler || true
+    status=0; \"$@\" || status=$?
+    ls -A out > left; cat out/report.json > report; exit $status";
+
+#[test]
+fn disk_that_fills_up_cannot_run_and_leaves_the_earlier_report_whole() {
+    for words in [["sim", "--report", "out/report.json"], ["sim", "--out", "out"]] {
+        let Some(mut launcher) = in_namespace(FULL_DISK) else { return };
+        launcher.arg(vmbus_emu());
+        let attempt = attempt_by(launcher, &words);
+        let said = String::from_utf8_lossy(&attempt.output.stderr).into_owned();
+        assert_eq!(attempt.output.status.code(), Some(CANNOT_RUN), "{words:?} said:\n{said}");
+        assert_eq!(said.matches("error: ").count(), 1, "{words:?} must say one thing:\n{said}");
+        assert!(said.contains("out/") && said.contains("No space left on device"), "{said}");
+        let read = |name: &str| {
+            fs::read_to_string(attempt.directory.path().join(name)).expect("the script wrote it")
+        };
+        assert_eq!(read("left"), "filler\nreport.json\n", "{words:?} left files behind");
+        assert_eq!(read("report"), "old\n");
+    }
 }
