@@ -136,7 +136,11 @@ impl Synthvid {
     }
 
     fn map_vram(&mut self, gpa: u64, bytes: u64, context: &mut DeviceContext<'_>) {
-        self.vram = None;
+        // The Vsp has dropped the situation too: its shape belonged to the memory that the guest has left.
+        self.situation = None;
+        if self.vram.take().is_some() {
+            context.observer.video(context.now_ns, &VideoEvent::VramUnmapped);
+        }
         match self.mapper.map(gpa, bytes) {
             Ok(vram) => {
                 self.vram = Some(vram);

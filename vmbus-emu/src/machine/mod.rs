@@ -49,7 +49,7 @@ pub(crate) use boot::NO_RUNTIME as EFI_CMDLINE;
 #[cfg(test)]
 pub(crate) use boot::test_image;
 pub(crate) use config::{Generation, MachineConfig, SynicChoice};
-pub(crate) use console::ConsoleSink;
+pub(crate) use console::{ConsoleCallback, ConsoleSink};
 pub(crate) use error::MachineError;
 pub(crate) use event::MachineEvent;
 pub(crate) use running::Machine;

@@ -3,6 +3,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod checks;
+mod console_out;
 pub(crate) mod event_loop;
 pub(crate) mod guest;
 mod kms;

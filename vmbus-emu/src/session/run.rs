@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use vmbus::server::ServerConfig;
 
 use super::agent::Agent;
 use super::checks;
+use super::console_out;
 use super::event_loop::{Bus, BusSubscriber, EventLoop};
 use super::guest::{self, PreparedGuest};
 use super::scenario::{Outcome, Stage};
@@ -37,7 +37,7 @@ const CONSOLE_TAIL_LINES: usize = 40;
 pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Result<(), ExitError> {
     let stop = StopRequest::catch_signals()?;
     let guest = guest::prepare(args, progress)?;
-    let config = machine_config(args, &guest);
+    let config = machine_config(args, &guest)?;
     let mut machine = Machine::build(&config).map_err(machine_error)?;
     let clock = MonotonicClock::default();
     let meter = SharedMeter::new(Meter::new());
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
     summary::verdict(&report)
 }
 
-fn machine_config(args: &RunArgs, guest: &PreparedGuest) -> MachineConfig {
+fn machine_config(args: &RunArgs, guest: &PreparedGuest) -> Result<MachineConfig, ExitError> {
     let mut config = MachineConfig::new(&guest.kernel);
     config.initrd = guest.initrd.as_ref().map(|initrd| initrd.path().to_owned());
     config.cmdline = guest::command_line(args);
@@ -107,12 +107,9 @@ fn machine_config(args: &RunArgs, guest: &PreparedGuest) -> MachineConfig {
     };
     config.console = ConsoleSink { file: args.console.file().map(Path::to_owned), callback: None };
     if args.console.to_stdout() {
-        config.console.callback = Some(Arc::new(|bytes: &[u8]| {
-            // Standard output may be closed; the guest must not notice.
-            let _ = std::io::stdout().write_all(bytes);
-        }));
+        config.console.callback = Some(console_out::to_stdout()?);
     }
-    config
+    Ok(config)
 }
 
 fn start_bus(
