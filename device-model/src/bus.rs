@@ -165,6 +165,15 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
         self.serve(channel, now_ns);
     }
 
+    /// Looks into the rings of all open channels, as if each doorbell had rung.
+    pub fn process_doorbells(&mut self) {
+        for index in 0..self.slots.len() {
+            if let Some(channel) = self.slots.get(index).map(|slot| slot.channel) {
+                self.process_doorbell(channel);
+            }
+        }
+    }
+
     /// Does what is due: device timers, packets that devices have for the guest, messages that wait for a slot.
     pub fn tick(&mut self) {
         let now_ns = self.now_ns();
