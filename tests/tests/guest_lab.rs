@@ -7,6 +7,7 @@ use guest_kit::console_check;
 use guest_kit::guest_agent::pattern::{Pattern, Picture};
 use guest_kit::packages;
 use tests::guest_run::{GUEST, GuestRun, demo_console, kernel, place};
+use tests::snapshot;
 
 /// The seed of the demo's pattern.
 const SEED: u64 = 0x0057_6569_2048_7531;
@@ -59,7 +60,8 @@ fn assert_graphics(run: &GuestRun) -> Result<()> {
     Ok(())
 }
 
-/// The file shows the last lines of the demo, and nothing else, in one font and two colours.
+/// The file shows the last lines of the demo, and nothing else, in one font and two colours, and is the picture that
+/// was accepted.
 fn assert_console(run: &GuestRun) -> Result<()> {
     let png = run.picture("console.png")?;
     assert_eq!((png.width, png.height), (1024, 768));
@@ -69,6 +71,7 @@ fn assert_console(run: &GuestRun) -> Result<()> {
         Ok(found) => assert!(found.glyphs > 60, "{found:?}"),
         Err(mismatch) => panic!("{}: {mismatch}", run.file("console.png").display()),
     }
+    snapshot::assert_matches("debian-6.1-cloud-console", &run.file("console.png"));
     Ok(())
 }
 
