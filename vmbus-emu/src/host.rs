@@ -151,6 +151,19 @@ fn no_device(error: kvm_ioctls::Error, devices: &Devices) -> Obstacle {
     }
 }
 
+/// Lets this process have as many descriptors as the system allows.
+///
+/// A guest with many processors takes one for each of them, each of its interrupt lines and each channel; the usual
+/// limit of 1024 is near then, and what fails next would be the report's file.
+pub(crate) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of {:?} descriptors stays: {error}", limit.current);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

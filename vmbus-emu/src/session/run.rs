@@ -23,6 +23,7 @@ use super::stop::StopRequest;
 use super::summary;
 use crate::cli::{Generation, RunArgs, Scenario, SynicChoice};
 use crate::exit::ExitError;
+use crate::host;
 use crate::machine::{self, ConsoleSink, Machine, MachineConfig, MachineEvent};
 use crate::progress::{Phase, Progress};
 
@@ -36,6 +37,7 @@ const CONSOLE_TAIL_LINES: usize = 40;
 /// Prepares the guest, runs it, and writes what came out.
 pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Result<(), ExitError> {
     let stop = StopRequest::catch_signals()?;
+    host::raise_descriptor_limit();
     let guest = guest::prepare(args, progress)?;
     let config = machine_config(args, &guest)?;
     let mut machine = Machine::build(&config).map_err(machine_error)?;
