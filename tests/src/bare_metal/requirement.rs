@@ -1,6 +1,6 @@
 //! Skipping what this host cannot do, unless somebody insists.
 
-/// Comma-separated names of what must be there: `kvm`, `synic-kernel`, `lab`, `kernels`.
+/// Comma-separated names of what must be there: `kvm`, `synic-kernel`, `lab`, `kernels`, `namespaces`.
 pub const REQUIRE: &str = "VMBUS_EMU_REQUIRE";
 
 /// Reports that `what` is not there, and why; the caller then skips its test.
