@@ -19,6 +19,27 @@ pub fn vmbus_emu() -> &'static Path {
     BUILT.get_or_init(|| given().unwrap_or_else(build))
 }
 
+/// The newest build of another test program of this package, beside the one that asks: `cargo test` builds all of them
+/// before it runs any.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn test(name: &str) -> PathBuf {
+    let own = env::current_exe().expect("a process has a program");
+    let directory = own.parent().expect("a program lies in a directory");
+    let prefix = format!("{name}-");
+    let entries = std::fs::read_dir(directory).expect("the directory of a running program can be read");
+    let builds = entries.flatten().map(|entry| entry.path()).filter(|path| {
+        path.extension().is_none()
+            && path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&prefix))
+    });
+    let newest = builds.max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok());
+    newest.unwrap_or_else(|| {
+        panic!("no test {name} in {}: run `cargo test --workspace --no-run`", directory.display())
+    })
+}
+
 fn given() -> Option<PathBuf> {
     let path = PathBuf::from(env::var_os(PROGRAM)?);
     assert!(path.is_file(), "{PROGRAM} names {}, which is no file", path.display());

@@ -64,7 +64,7 @@ impl BareMetal {
         };
         let caps = HostCaps::probe(&system);
         if let Some(missing) = caps.missing_for(mode).first() {
-            let what = if mode == SynicMode::Kernel { "synic-kernel" } else { "kvm" };
+            let what = if mode == SynicMode::Kernel { requirement::KERNEL_SYNIC } else { "kvm" };
             requirement::skip(what, &format!("KVM lacks {} ({})", missing.name, missing.provided_by));
             return Ok(None);
         }
