@@ -103,6 +103,22 @@ fn stock_guest_draws_through_vram_in_the_mmio_window() -> Result<()> {
     Ok(())
 }
 
+/// 1080 rows are no whole number of cells: what the console leaves over must not show what was there before.
+#[test]
+fn full_hd_screen_is_right_to_its_last_row() -> Result<()> {
+    let Some(place) = place() else { return Ok(()) };
+    let run = GuestRun::with(&["--guest", GUEST, "--device", "hyperv-synthvid,mode=1920x1080"])?;
+    assert_eq!((run.status, run.text("/host/kvm")), (Some(0), place), "{}", run.said);
+    assert!(run.checks().iter().all(|(_, passed)| *passed), "{:?}", run.checks());
+    assert_eq!(run.text("/device/mode"), "1920x1080");
+    for (name, check) in [("graphics.png", "pattern"), ("console.png", "console")] {
+        assert!(run.checks().contains(&(check, true)), "{:?}", run.checks());
+        let png = run.picture(name)?;
+        assert_eq!((png.width, png.height), (1920, 1080));
+    }
+    Ok(())
+}
+
 #[test]
 fn stock_guest_with_4_mib_takes_vram_from_its_ram_and_its_console_is_right() -> Result<()> {
     let Some(place) = place() else { return Ok(()) };

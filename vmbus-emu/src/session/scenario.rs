@@ -172,6 +172,11 @@ impl Stage<'_> {
         let check = checks::pattern("pattern", &picture, Pattern::Coordinates, PATTERN_SEED);
         self.progress.done(&check.detail);
         outcome.checks.push(check);
+        if has_margin(&picture) {
+            // Linux's console never clears what lies beyond its last whole cell, and this picture does.
+            self.agent.ask(Command::Fill { color: 0 }, self.until, self.stopped)?;
+            self.settle("the screen was blank")?;
+        }
         Ok(())
     }
 
@@ -257,6 +262,12 @@ impl Stage<'_> {
         }
         Ok(picture)
     }
+}
+
+/// Whether the cells of Linux's largest font, 16 by 32 pixels, leave something of the screen over. Those of the smaller
+/// one, 8 by 16, then may.
+fn has_margin(picture: &Picture) -> bool {
+    !picture.width.is_multiple_of(16) || !picture.height.is_multiple_of(32)
 }
 
 fn last_console_line(vcs: &Vcs) -> Check {
