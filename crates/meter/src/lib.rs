@@ -10,11 +10,13 @@
 //! | [`window`] | the busiest second |
 //! | [`distribution`] | percentiles of intervals and latencies |
 //! | [`device`] | what guest and host agreed on |
+//! | [`measurement`] | what workloads did, against what KVM saw |
 //! | [`report`] | the report's structures, its field table, and its file |
 
 pub mod counters;
 pub mod device;
 pub mod distribution;
+pub mod measurement;
 mod meter;
 pub mod report;
 mod shared;
