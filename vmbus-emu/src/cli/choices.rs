@@ -57,8 +57,17 @@ pub(crate) enum Scenario {
     Demo,
     /// Loads the driver and powers off.
     Boot,
+    /// Reboots, once or --repeat times, and after each draws and prints as demo does; nothing may be left behind.
+    Reboot,
     /// Nothing: the guest decides when it is done.
     None,
+}
+
+impl Scenario {
+    /// Whether `--repeat` means anything for it.
+    pub(crate) const fn repeats(self) -> bool {
+        matches!(self, Self::Reboot)
+    }
 }
 
 /// How progress is shown on standard error.

@@ -75,6 +75,12 @@ pub(super) struct Run {
     /// What the guest agent does; demo by default, none with --initrd.
     #[arg(long, value_enum, value_name = "NAME")]
     pub(super) scenario: Option<Scenario>,
+    /// How often a scenario does what it is named after, 1 to 1000.
+    #[arg(long, value_name = "N")]
+    pub(super) repeat: Option<u32>,
+    /// End the run when the guest resets its machine, where it would be run on (scenario none).
+    #[arg(long)]
+    pub(super) no_reboot: bool,
     /// Seconds after which the run is stopped and counts as failed.
     #[arg(long, value_name = "SECS", default_value_t = 180)]
     pub(super) timeout: u64,

@@ -39,6 +39,9 @@ impl RunArgs {
         option("synic", self.synic.to_string());
         option("kvm", self.kvm.to_string());
         option("scenario", self.scenario.to_string());
+        if let Some(repeat) = self.repeat {
+            option("repeat", repeat.to_string());
+        }
         option("timeout", self.timeout.as_secs().to_string());
         if let Some(file) = self.results.report_given() {
             option("report", absolute(file)?);
@@ -50,6 +53,9 @@ impl RunArgs {
             option("console", absolute(file)?);
         } else if self.console.to_stdout() {
             option("console", "-".to_owned());
+        }
+        if self.no_reboot {
+            words.push("--no-reboot".to_owned());
         }
         Ok(words)
     }

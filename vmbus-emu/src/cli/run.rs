@@ -20,6 +20,8 @@ const MEMORY_MIN: ByteSize = ByteSize(128 << 20);
 const MEMORY_MAX: ByteSize = ByteSize(64 << 30);
 /// Longest run, in seconds.
 const TIMEOUT_MAX: u64 = 24 * 3600;
+/// Most repetitions of a scenario.
+const REPEAT_MAX: u64 = 1000;
 /// Longest text after --cmdline; Linux itself stops at 2048 bytes, the machine's own words included
 /// (`COMMAND_LINE_SIZE`, arch/x86).
 const CMDLINE_MAX: usize = 1536;
@@ -47,6 +49,10 @@ pub(crate) struct RunArgs {
     pub(crate) kvm: KvmChoice,
     /// What the guest agent does. [`Scenario::None`] where there is no agent.
     pub(crate) scenario: Scenario,
+    /// How often the scenario does what it is named after; its own number if none is given.
+    pub(crate) repeat: Option<u32>,
+    /// A reset ends the run, where the guest would be run on.
+    pub(crate) no_reboot: bool,
     /// After this the run is stopped and counts as failed.
     pub(crate) timeout: Duration,
     /// Where the guest's serial console goes.
@@ -91,6 +97,14 @@ impl TryFrom<low::Run> for RunArgs {
         let video = video_device(&run.device)?;
         in_range("--cpus", u64::from(run.cpus), 1, u64::from(CPUS_MAX))?;
         in_range("--timeout", run.timeout, 1, TIMEOUT_MAX)?;
+        if let Some(repeat) = run.repeat {
+            in_range("--repeat", u64::from(repeat), 1, REPEAT_MAX)?;
+            if !scenario.repeats() {
+                return Err(ExitError::usage(format!(
+                    "--repeat: there is nothing to repeat in scenario {scenario}"
+                )));
+            }
+        }
         let memory_bytes = memory(run.memory)?;
         let cmdline = run.cmdline.unwrap_or_default();
         if cmdline.len() > CMDLINE_MAX {
@@ -118,6 +132,8 @@ impl TryFrom<low::Run> for RunArgs {
             synic: run.synic,
             kvm: run.kvm,
             scenario,
+            repeat: run.repeat,
+            no_reboot: run.no_reboot,
             timeout: Duration::from_secs(run.timeout),
             console,
             results,

@@ -38,8 +38,8 @@ pub(super) struct Parts {
     pub(super) slots: Arc<MemorySlots>,
 }
 
-/// Opens `/dev/kvm` and builds the machine on it.
-pub(super) fn build(config: &MachineConfig) -> Result<Parts, MachineError> {
+/// Opens `/dev/kvm` and builds the machine on it. Its console goes on in `console`, or else in the configuration's sink.
+pub(super) fn build(config: &MachineConfig, console: Option<Console>) -> Result<Parts, MachineError> {
     let plan = config.plan()?;
     // Before anything that takes time or memory: the most common mistake is a wrong path.
     boot::KernelImage::open(&config.kernel)?;
@@ -71,7 +71,7 @@ pub(super) fn build(config: &MachineConfig) -> Result<Parts, MachineError> {
         },
     )?;
 
-    let console = Console::new(&config.console)?;
+    let console = console.map_or_else(|| Console::new(&config.console), Ok)?;
     let agent = AgentPort::new();
     let acpi = Arc::new(AcpiFixedHardware::new(sci_line(Arc::clone(&vm))));
     let ports = attach_devices(config, &vm, &console, &agent, &acpi)?;
@@ -191,7 +191,7 @@ mod tests {
     fn refusal(change: impl FnOnce(&mut MachineConfig)) -> String {
         let mut config = MachineConfig::new("/nonexistent/vmlinuz");
         change(&mut config);
-        match build(&config) {
+        match build(&config, None) {
             Ok(_) => panic!("a machine without a kernel was built"),
             Err(error) => error.to_string(),
         }

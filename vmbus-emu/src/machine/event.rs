@@ -28,7 +28,7 @@ pub(crate) enum ResetCause {
 pub(crate) enum MachineEvent {
     /// The guest powered off (ACPI S5). Its processors stop.
     PowerOff,
-    /// The guest asked for a reset. Its processors stop; build the machine again to continue.
+    /// The guest asked for a reset. Its processors stop; [`super::Machine::built_again`] continues.
     Reset(ResetCause),
     /// The guest reported a crash through the Hyper-V crash MSRs. It keeps running.
     Crash(CrashReport),

@@ -51,7 +51,7 @@ pub(crate) use boot::test_image;
 pub(crate) use config::{Generation, MachineConfig, SynicChoice};
 pub(crate) use console::{ConsoleCallback, ConsoleSink};
 pub(crate) use error::MachineError;
-pub(crate) use event::MachineEvent;
+pub(crate) use event::{MachineEvent, ResetCause};
 pub(crate) use running::Machine;
 
 /// Looks at the header of a kernel file, which needs neither KVM nor guest memory.

@@ -34,8 +34,8 @@ const KICK_INTERVAL: Duration = Duration::from_millis(1);
 /// One virtual machine.
 ///
 /// *Life*: [`Self::build`] leaves it stopped with the kernel in memory, [`Self::start`] lets it run,
-/// [`Self::stop`] ends it for good. A guest that resets is run again by building the same
-/// [`MachineConfig`] anew: new RAM, new SynIC, and therefore a new bus on top.
+/// [`Self::stop`] ends it for good. A guest that resets is run again by [`Self::built_again`]: new RAM, new
+/// SynIC, and therefore a new bus on top.
 ///
 /// *Drop*: stops. Then the vCPUs go, the SynIC with its doorbells, the memory slots, and last the memory
 /// itself, which everything before may write to. Handles given out ([`Self::signal`], [`Self::memory`], ...)
@@ -60,8 +60,20 @@ impl Machine {
     /// # Errors
     /// [`MachineError`]: the configuration or a file is wrong, or the host cannot do it.
     pub(crate) fn build(config: &MachineConfig) -> Result<Self, MachineError> {
-        let Parts { vcpus, kvm_exits, shared, console, agent, acpi, slots } = build::build(config)?;
-        Ok(Self {
+        build::build(config, None).map(|parts| Self::stopped(config, parts))
+    }
+
+    /// A machine as [`Self::build`] makes it, that writes on in this one's console log: what a reset leaves.
+    ///
+    /// # Errors
+    /// As for [`Self::build`].
+    pub(crate) fn built_again(&self, config: &MachineConfig) -> Result<Self, MachineError> {
+        build::build(config, Some(self.console.clone())).map(|parts| Self::stopped(config, parts))
+    }
+
+    fn stopped(config: &MachineConfig, parts: Parts) -> Self {
+        let Parts { vcpus, kvm_exits, shared, console, agent, acpi, slots } = parts;
+        Self {
             threads: Vec::new(),
             vcpus,
             kvm_exits,
@@ -72,7 +84,7 @@ impl Machine {
             slots,
             generation: config.generation,
             started: false,
-        })
+        }
     }
 
     /// Starts one thread a processor. Subscribe to the SynIC before: the guest runs at once.

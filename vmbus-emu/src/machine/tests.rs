@@ -66,10 +66,7 @@ fn guest_that_resets_runs_again_when_built_again() {
     with_kernel(&[&RESET[..], &SPIN].concat(), |config| {
         for _ in 0..2 {
             let machine = started(&config);
-            assert_eq!(
-                machine.wait_event(LIMIT),
-                Some(MachineEvent::Reset(event::ResetCause::ResetRegister))
-            );
+            assert_eq!(machine.wait_event(LIMIT), Some(MachineEvent::Reset(ResetCause::ResetRegister)));
             assert!(!machine.is_running());
         }
     });
@@ -91,10 +88,7 @@ fn generation_2_has_no_pci_and_resets_all_the_same() {
                 listener.lock().unwrap().extend_from_slice(bytes);
             }));
             let machine = started(&config);
-            assert_eq!(
-                machine.wait_event(LIMIT),
-                Some(MachineEvent::Reset(event::ResetCause::ResetRegister))
-            );
+            assert_eq!(machine.wait_event(LIMIT), Some(MachineEvent::Reset(ResetCause::ResetRegister)));
             drop(machine);
             assert_eq!(*heard.lock().unwrap(), [answer], "{generation:?}");
         }

@@ -17,13 +17,13 @@ const TILES: (u32, u32) = (4, 4);
 /// Modes for the mode set, the first that is smaller than the screen; every driver has them.
 const SMALLER_MODES: [(u32, u32); 2] = [(800, 600), (640, 480)];
 
-impl Stage<'_> {
+impl Stage<'_, '_> {
     /// Takes the screen from the console, sets another mode, sets the first one again, draws tile by tile, and gives the screen back.
     pub(super) fn kms(&mut self, driver: &Driver, outcome: &mut Outcome) -> Result<(), Stop> {
         self.progress.begin(Phase::Kms);
         self.mode_set(driver, outcome)?;
         let check = self.tiles(driver, outcome)?;
-        self.agent.ask(Command::KmsRelease, self.until, self.stopped)?;
+        self.ask(Command::KmsRelease)?;
         self.settle("the screen was given back")?;
         self.progress.done(&check);
         Ok(())
@@ -39,7 +39,7 @@ impl Stage<'_> {
         };
         let pattern = Pattern::Coordinates;
         let command = Command::KmsMode { width, height, pattern, seed: MODE_SET_SEED };
-        self.agent.ask(command, self.until, self.stopped)?;
+        self.ask(command)?;
         let picture = self.settled_picture("kms-mode")?;
         let mut check = checks::pattern("kms_mode_set", &picture, pattern, MODE_SET_SEED);
         if self.repaint == Repaint::Strict {
@@ -65,13 +65,13 @@ impl Stage<'_> {
     fn tiles(&mut self, driver: &Driver, outcome: &mut Outcome) -> Result<String, Stop> {
         let (width, height) = (driver.width, driver.height);
         let before = Command::KmsMode { width, height, pattern: Pattern::Noise, seed: TILES_SEED };
-        self.agent.ask(before, self.until, self.stopped)?;
+        self.ask(before)?;
         self.settle("tiles were drawn")?;
         let mark = self.meter.with(|meter| meter.mark());
         let (columns, rows) = TILES;
         let pattern = Pattern::Coordinates;
         let command = Command::KmsTiles { pattern, seed: TILES_SEED, columns, rows };
-        self.agent.ask(command, self.until, self.stopped)?;
+        self.ask(command)?;
         let picture = self.settled_picture("kms")?;
         let check = checks::pattern("kms_pattern", &picture, pattern, TILES_SEED);
         let summary = check.detail.clone();

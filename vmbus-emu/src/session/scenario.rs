@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use device_model::options::Repaint;
 use device_model::{Clock as _, MonotonicClock, Picture, Synthvid};
 use guest_agent::pattern::Pattern;
-use guest_agent::protocol::{Command, Driver, Hello, Vcs};
+use guest_agent::protocol::{Command, Done, Driver, Hello, Vcs};
 use meter::SharedMeter;
 use meter::report::Check;
 
 use super::agent::{Agent, AgentSilence};
-use super::event_loop::EventLoop;
+use super::vm::Vm;
 use super::{checks, promise};
 use crate::cli::Scenario;
 use crate::exit::ExitError;
@@ -28,21 +28,21 @@ const QUIET: Duration = Duration::from_millis(160);
 const REFRESH_PERIOD: Duration = Duration::from_millis(60);
 
 /// What the scenario works with.
-pub(crate) struct Stage<'a> {
+pub(crate) struct Stage<'a, 'b> {
     pub(crate) agent: Agent,
-    pub(crate) events: &'a EventLoop,
+    pub(crate) vm: &'a mut Vm<'b>,
     pub(crate) meter: SharedMeter,
     pub(crate) clock: MonotonicClock,
     pub(crate) progress: &'a Progress,
     pub(crate) results: &'a ResultFiles,
     /// When the whole run must be over.
     pub(crate) until: Instant,
-    /// Why the machine or the user stopped, if they did.
-    pub(crate) stopped: &'a mut dyn FnMut() -> Option<String>,
     /// Whether the device wants dirt at all.
     pub(crate) dirt_wanted: bool,
     /// Whether the host repaints where Linux changes its screen and declares nothing.
     pub(crate) repaint: Repaint,
+    /// How often a scenario does what it is named after; its own number if none is given.
+    pub(crate) repeat: Option<u32>,
 }
 
 /// What came out of a scenario.
@@ -79,13 +79,14 @@ impl From<ExitError> for Stop {
     }
 }
 
-impl Stage<'_> {
+impl Stage<'_, '_> {
     /// Plays `scenario`. A guest that does not do its part is a failed check, not an error.
     pub(crate) fn play(&mut self, scenario: Scenario) -> Result<Outcome, ExitError> {
         let mut outcome = Outcome::default();
         let ended = match scenario {
             Scenario::Demo => self.demo(&mut outcome),
             Scenario::Boot => self.boot(&mut outcome).map(drop),
+            Scenario::Reboot => self.reboot(&mut outcome),
             Scenario::None => Ok(()),
         };
         match ended {
@@ -99,11 +100,24 @@ impl Stage<'_> {
         Ok(outcome)
     }
 
+    /// Asks the guest for something and waits until it is done.
+    pub(super) fn ask(&mut self, command: Command) -> Result<Done, AgentSilence> {
+        let Self { agent, vm, until, .. } = self;
+        agent.ask(command, *until, &mut || vm.look())
+    }
+
+    /// The text console as the guest's kernel holds it.
+    pub(super) fn text_console(&mut self) -> Result<Vcs, AgentSilence> {
+        let Self { agent, vm, until, .. } = self;
+        agent.text_console(*until, &mut || vm.look())
+    }
+
     /// The guest boots, its driver comes up and declares something.
-    fn boot(&mut self, outcome: &mut Outcome) -> Result<Driver, Stop> {
+    pub(super) fn boot(&mut self, outcome: &mut Outcome) -> Result<Driver, Stop> {
         self.progress.begin(Phase::GuestBoot);
         let progress = self.progress;
-        let (introduction, driver) = self.agent.introduction(self.until, self.stopped, &mut |hello| {
+        let Self { agent, vm, until, .. } = self;
+        let (introduction, driver) = agent.introduction(*until, &mut || vm.look(), &mut |hello| {
             progress.done(&format!("Linux {}", hello.release));
             progress.begin(Phase::Driver);
         })?;
@@ -153,7 +167,7 @@ impl Stage<'_> {
     }
 
     /// Graphics through a mapping of the frame buffer, so by deferred I/O.
-    fn draw(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+    pub(super) fn draw(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
         let in_ram = self
             .meter
             .with(|meter| meter.device().vram.is_some_and(|vram| vram.kind == device_model::VramKind::Ram));
@@ -167,24 +181,24 @@ impl Stage<'_> {
         }
         self.progress.begin(Phase::Draw);
         let draw = Command::Draw { pattern: Pattern::Coordinates, seed: PATTERN_SEED };
-        self.agent.ask(draw, self.until, self.stopped)?;
+        self.ask(draw)?;
         let picture = self.settled_picture("graphics")?;
         let check = checks::pattern("pattern", &picture, Pattern::Coordinates, PATTERN_SEED);
         self.progress.done(&check.detail);
         outcome.checks.push(check);
         if has_margin(&picture) {
             // Linux's console never clears what lies beyond its last whole cell, and this picture does.
-            self.agent.ask(Command::Fill { color: 0 }, self.until, self.stopped)?;
+            self.ask(Command::Fill { color: 0 })?;
             self.settle("the screen was blank")?;
         }
         Ok(())
     }
 
     /// Text through the kernel's console.
-    fn console(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+    pub(super) fn console(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
         self.progress.begin(Phase::Console);
-        self.agent.ask(Command::Console { lines: CONSOLE_LINES }, self.until, self.stopped)?;
-        let vcs = self.agent.text_console(self.until, self.stopped)?;
+        self.ask(Command::Console { lines: CONSOLE_LINES })?;
+        let vcs = self.text_console()?;
         let picture = self.settled_picture("console")?;
         let check = checks::console(&picture, &vcs);
         self.progress.done(&check.detail);
@@ -198,10 +212,10 @@ impl Stage<'_> {
     /// The guest's own clock says when its refresh period is over: on a loaded host ours runs ahead of what the
     /// guest has had time for.
     fn silence(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
-        self.events.with_video(|video| video.want_dirt(false))?;
+        self.vm.events().with_video(|video| video.want_dirt(false))?;
         self.let_refresh_periods_pass()?;
         let mark = self.meter.with(|meter| meter.mark());
-        self.agent.ask(Command::Console { lines: 20 }, self.until, self.stopped)?;
+        self.ask(Command::Console { lines: 20 })?;
         self.let_refresh_periods_pass()?;
         let unwanted = self.meter.with(|meter| meter.since(&mark).dirt_messages);
         let detail = format!(
@@ -209,10 +223,10 @@ impl Stage<'_> {
         );
         outcome.checks.push(checks::check("silent_when_unwanted", unwanted == 0, detail));
 
-        self.events.with_video(|video| video.want_dirt(true))?;
+        self.vm.events().with_video(|video| video.want_dirt(true))?;
         self.let_refresh_periods_pass()?;
         let mark = self.meter.with(|meter| meter.mark());
-        self.agent.ask(Command::Console { lines: 20 }, self.until, self.stopped)?;
+        self.ask(Command::Console { lines: 20 })?;
         self.let_refresh_periods_pass()?;
         let again = self.meter.with(|meter| meter.since(&mark).dirt_messages);
         let detail = format!("{again} DIRT after FEATURE_CHANGE(dirt=1), while text was drawn");
@@ -223,8 +237,8 @@ impl Stage<'_> {
     /// Lets the guest's refresh timers run out twice, by its own clock, and takes in what it sent until then.
     fn let_refresh_periods_pass(&mut self) -> Result<(), Stop> {
         let ms = u32::try_from(2 * REFRESH_PERIOD.as_millis()).unwrap_or(u32::MAX);
-        self.agent.ask(Command::Idle { ms }, self.until, self.stopped)?;
-        self.events.with_bus(|bus| bus.process_doorbells())?;
+        self.ask(Command::Idle { ms })?;
+        self.vm.events().with_bus(|bus| bus.process_doorbells())?;
         Ok(())
     }
 
@@ -235,13 +249,13 @@ impl Stage<'_> {
         loop {
             // Even a screen that is quiet now may have a refresh on its way: never sooner than one quiet time.
             std::thread::sleep(QUIET / 4);
-            let pending = self.events.with_video(|video: &mut Synthvid| video.repaint_pending())?;
+            let pending = self.vm.events().with_video(|video: &mut Synthvid| video.repaint_pending())?;
             let now_ns = self.clock.now_ns();
             let quiet = self.meter.with(|meter| meter.is_quiet(now_ns, quiet_ns));
             if quiet && pending != Some(true) && asked.elapsed() >= QUIET {
                 return Ok(());
             }
-            if let Some(reason) = (self.stopped)() {
+            if let Some(reason) = self.vm.look() {
                 return Err(Stop::Guest(format!("the guest is gone: {reason}")));
             }
             if Instant::now() >= self.until {
@@ -254,7 +268,8 @@ impl Stage<'_> {
     pub(super) fn settled_picture(&mut self, name: &str) -> Result<Picture, Stop> {
         self.settle(&format!("{name} was taken"))?;
         let picture = self
-            .events
+            .vm
+            .events()
             .with_video(|video| video.picture())?
             .ok_or_else(|| Stop::Guest("there is no video device".into()))?;
         if let Some(path) = self.results.picture(name) {

@@ -113,3 +113,20 @@ pub(crate) fn exits(machine: &Machine) -> report::Exits {
         ]),
     }
 }
+
+/// Exits of one machine and of the one before it. What one of them did not count is not known of both.
+pub(crate) fn sum_of_exits(earlier: &report::Exits, now: &report::Exits) -> report::Exits {
+    let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+    let mut by_reason = earlier.by_reason.clone();
+    for (reason, count) in &now.by_reason {
+        let total = by_reason.entry(reason.clone()).or_default();
+        *total = total.saturating_add(*count);
+    }
+    report::Exits {
+        total: sum(earlier.total, now.total),
+        user: sum(earlier.user, now.user),
+        hypercall_user: sum(earlier.hypercall_user, now.hypercall_user),
+        signal_user: sum(earlier.signal_user, now.signal_user),
+        by_reason,
+    }
+}

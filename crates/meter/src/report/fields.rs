@@ -35,6 +35,7 @@ fields! {
     "guest.version", "string or null", "Version of that package";
     "guest.sha256", "64 hex digits or null", "SHA-256 of the package file or, without a package, of the kernel image";
     "guest.simulated", "bool", "The guest is the one that the program simulates";
+    "guest.resets", "count", "Times the guest reset its machine, or was reset, and was run on; everything else in the report is of all of it";
     "device.vmbus_version", "string or null", "VMBus version that guest and host agreed on, as `5.3`";
     "device.synthvid_version", "string or null", "Synthetic video version that guest and host agreed on, as `3.5`";
     "device.generation", "1 or 2", "Hyper-V generation of the virtual machine";

@@ -60,6 +60,8 @@ pub struct Guest {
     pub sha256: Option<String>,
     /// This is the guest that the program simulates, not a real one.
     pub simulated: bool,
+    /// Times its machine was reset and run on.
+    pub resets: u64,
 }
 
 /// One check and its outcome.

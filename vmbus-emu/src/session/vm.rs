@@ -1,0 +1,249 @@
+//! The guest's machine with the event thread behind it: started, reset as often as the guest asks, stopped.
+
+use std::path::Path;
+
+use device_model::{BusParts, MonotonicClock, Synthvid};
+use hv_kvm::SynicMode;
+use meter::{SharedMeter, report};
+use vmbus::server::ServerConfig;
+
+use super::event_loop::{Bus, BusSubscriber, EventLoop};
+use super::guest::{self, PreparedGuest};
+use super::stop::StopRequest;
+use super::{checks, console_out, summary};
+use crate::cli::{Generation, RunArgs, Scenario, SynicChoice};
+use crate::exit::ExitError;
+use crate::machine::{self, ConsoleSink, Machine, MachineConfig, MachineEvent, ResetCause};
+
+/// Events of the machine that are read before time and signals are looked at again: as many as it keeps.
+const EVENTS_AT_ONCE: usize = 64;
+
+/// What a run takes from one machine to the next: clock, meter, counts and the console are of the whole run.
+pub(crate) struct Vm<'a> {
+    args: &'a RunArgs,
+    config: MachineConfig,
+    clock: MonotonicClock,
+    meter: SharedMeter,
+    stop: StopRequest,
+    end: RunEnd,
+    resets: u64,
+    /// Exits of the machines before this one.
+    earlier: Option<report::Exits>,
+    // Before the machine, whose memory and doorbells it uses.
+    events: EventLoop,
+    machine: Machine,
+}
+
+impl<'a> Vm<'a> {
+    /// Builds the machine and the bus, and lets the guest run.
+    ///
+    /// # Errors
+    /// The machine cannot be built here, or a file of the guest's is wrong.
+    pub(crate) fn start(
+        args: &'a RunArgs,
+        guest: &PreparedGuest,
+        meter: SharedMeter,
+        stop: StopRequest,
+    ) -> Result<Self, ExitError> {
+        let config = machine_config(args, guest)?;
+        let mut machine = Machine::build(&config).map_err(machine_error)?;
+        let clock = MonotonicClock::default();
+        let events = start_bus(args, &machine, clock, &meter)?;
+        machine.start().map_err(machine_error)?;
+        let (end, resets, earlier) = (RunEnd::default(), 0, None);
+        Ok(Self { args, config, clock, meter, stop, end, resets, earlier, events, machine })
+    }
+
+    /// Why there is no point in waiting for the guest any more, if so.
+    pub(crate) fn look(&mut self) -> Option<String> {
+        self.end.look(&self.machine, &self.stop)
+    }
+
+    /// The guest has asked for a reset, which [`Self::reset`] carries out, and has not crashed before.
+    pub(crate) fn wants_reset(&mut self) -> Option<ResetCause> {
+        self.look();
+        match (&self.end.event, self.end.signal, &self.end.crash) {
+            (Some(MachineEvent::Reset(cause)), false, None) => Some(*cause),
+            _ => None,
+        }
+    }
+
+    /// Resets the machine: new processors, new memory, a new bus and devices, from the same files. The guest runs at
+    /// once. The console's log, the clock and the meter go on.
+    ///
+    /// # Errors
+    /// The machine cannot be stopped or built again; it does not run any more then.
+    pub(crate) fn reset(&mut self) -> Result<(), ExitError> {
+        self.machine.stop().map_err(machine_error)?;
+        self.earlier = Some(self.exits());
+        let mut machine = self.machine.built_again(&self.config).map_err(machine_error)?;
+        let events = start_bus(self.args, &machine, self.clock, &self.meter)?;
+        machine.start().map_err(machine_error)?;
+        // The old loop goes before the old machine, and both before the guest can say anything new to this thread.
+        self.events = events;
+        self.machine = machine;
+        self.end = RunEnd { crash: self.end.crash.take(), ..RunEnd::default() };
+        self.resets += 1;
+        Ok(())
+    }
+
+    /// Takes the guest off its processors for good.
+    ///
+    /// # Errors
+    /// A processor does not come back.
+    pub(crate) fn stop(&mut self) -> Result<(), ExitError> {
+        self.machine.stop().map_err(machine_error)
+    }
+
+    /// The event thread, which owns bus and devices.
+    pub(crate) fn events(&self) -> &EventLoop {
+        &self.events
+    }
+
+    /// The machine that runs now.
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The clock of the run, which no reset sets back.
+    pub(crate) fn clock(&self) -> MonotonicClock {
+        self.clock
+    }
+
+    /// How often the guest's machine was reset.
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// The user, or the system, asked this program to stop.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.end.signal
+    }
+
+    /// Whether the guest ended as it should.
+    pub(crate) fn end_check(&self) -> report::Check {
+        self.end.check(self.args.scenario)
+    }
+
+    /// Exits of the whole run.
+    pub(crate) fn exits(&self) -> report::Exits {
+        let now = summary::exits(&self.machine);
+        match &self.earlier {
+            Some(earlier) => summary::sum_of_exits(earlier, &now),
+            None => now,
+        }
+    }
+}
+
+fn machine_config(args: &RunArgs, guest: &PreparedGuest) -> Result<MachineConfig, ExitError> {
+    let mut config = MachineConfig::new(&guest.kernel);
+    config.initrd = guest.initrd.as_ref().map(|initrd| initrd.path().to_owned());
+    config.cmdline = guest::command_line(args);
+    config.ram_mib = args.memory_bytes >> 20;
+    config.vcpus = args.cpus;
+    config.generation = match args.generation {
+        Generation::One => machine::Generation::ONE,
+        Generation::Two => machine::Generation::Two,
+    };
+    config.synic = match args.synic {
+        SynicChoice::Auto => machine::SynicChoice::Auto,
+        SynicChoice::Kernel => machine::SynicChoice::Only(SynicMode::Kernel),
+        SynicChoice::User => machine::SynicChoice::Only(SynicMode::User),
+    };
+    config.console = ConsoleSink { file: args.console.file().map(Path::to_owned), callback: None };
+    if args.console.to_stdout() {
+        config.console.callback = Some(console_out::to_stdout()?);
+    }
+    Ok(config)
+}
+
+fn start_bus(
+    args: &RunArgs,
+    machine: &Machine,
+    clock: MonotonicClock,
+    meter: &SharedMeter,
+) -> Result<EventLoop, ExitError> {
+    let ours = |error: &dyn std::fmt::Display| ExitError::cannot_run(format!("no VMBus: {error}"));
+    let (mapper, _aperture) = machine.vram(args.video.vram_bytes).map_err(machine_error)?;
+    let video = Synthvid::new(args.video.clone(), Box::new(mapper)).map_err(|error| ours(&error))?;
+    let parts = BusParts {
+        memory: machine.memory().clone(),
+        signal: machine.signal(),
+        doorbells: machine.doorbells(),
+        inbox: machine.inbox(),
+        clock: Box::new(clock),
+    };
+    let config =
+        ServerConfig { max_version: vmbus_version(args), vp_count: args.cpus, ..ServerConfig::default() };
+    let mut bus = Bus::new(parts, config, meter.clone());
+    let channel = bus.add_device(Box::new(video)).map_err(|error| ours(&error))?;
+    meter.with(|meter| meter.watch_video_channel(channel));
+    let wake = match machine.slot_freed() {
+        Some(fd) => vec![fd.try_clone().map_err(|error| ours(&error))?],
+        None => Vec::new(),
+    };
+    EventLoop::start(BusSubscriber::new(bus, wake).map_err(|error| ours(&error))?)
+}
+
+fn vmbus_version(args: &RunArgs) -> vmbus::Version {
+    vmbus::Version::from_wire(args.vmbus_version.wire()).unwrap_or(vmbus::Version::LATEST)
+}
+
+/// How the machine, or the wait for it, ended.
+#[derive(Debug, Default)]
+struct RunEnd {
+    event: Option<MachineEvent>,
+    crash: Option<MachineEvent>,
+    signal: bool,
+}
+
+impl RunEnd {
+    fn look(&mut self, machine: &Machine, stop: &StopRequest) -> Option<String> {
+        // Bounded, because a guest may report crashes faster than they are read here.
+        for event in std::iter::from_fn(|| machine.try_event()).take(EVENTS_AT_ONCE) {
+            if event.is_final() {
+                self.event = Some(event);
+            } else {
+                self.crash = Some(event);
+            }
+        }
+        if stop.requested() {
+            self.signal = true;
+            return Some("stopped by a signal".into());
+        }
+        self.event.as_ref().map(ToString::to_string)
+    }
+
+    /// A guest ends well if it powers itself off without having crashed; one without an agent may run on.
+    fn check(&self, scenario: Scenario) -> report::Check {
+        let (passed, mut detail) = match &self.event {
+            Some(MachineEvent::PowerOff) => (true, "the guest powered off".to_owned()),
+            Some(event) => (false, event.to_string()),
+            None if scenario == Scenario::None => {
+                (true, "the guest was stopped when its time was over".to_owned())
+            }
+            None => (false, "the guest did not power off when asked to".to_owned()),
+        };
+        if let Some(crash) = &self.crash {
+            detail = format!("{crash}; {detail}");
+        }
+        checks::check("clean_end", passed && self.crash.is_none(), detail)
+    }
+}
+
+/// The machine's errors by what the user can do: a wrong file is a usage error, the rest is this host's.
+pub(super) fn machine_error(error: machine::MachineError) -> ExitError {
+    use machine::MachineError;
+    let text = error.to_string();
+    match error {
+        MachineError::Config(_)
+        | MachineError::File { .. }
+        | MachineError::NotBzImage { .. }
+        | MachineError::DoesNotFit { .. }
+        | MachineError::CmdlineLimit { .. } => ExitError::usage(text),
+        MachineError::NoSynic { .. } => {
+            ExitError::cannot_run(text).with_hint("vmbus-emu doctor lists what this host's KVM has")
+        }
+        _ => ExitError::cannot_run(text),
+    }
+}
