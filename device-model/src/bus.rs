@@ -5,6 +5,8 @@
 //! [`Bus::process_doorbell`] when it rang, and [`Bus::tick`] when [`Bus::deadline_ns`] has come.
 //! [`crate::BusSubscriber`] does so on an event-manager loop, a simulated guest does so step by step.
 
+mod rescind;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
@@ -46,7 +48,10 @@ pub enum DoorbellChange {
 }
 
 struct Slot<M> {
-    channel: ChannelId,
+    /// Under which relid the guest knows the device; none once it has let go of a rescinded one.
+    channel: Option<ChannelId>,
+    /// The relid of a new offer, which the guest hears of when it has let go of the rescinded one.
+    next: Option<ChannelId>,
     device: Box<dyn ChannelDevice>,
     open: Option<OpenChannel<M>>,
 }
@@ -82,7 +87,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     /// *Errors*: [`OfferError`], if the device is on offer already or the table is full.
     pub fn add_device(&mut self, device: Box<dyn ChannelDevice>) -> Result<ChannelId, OfferError> {
         let channel = self.server.offer(device.offer())?;
-        self.slots.push(Slot { channel, device, open: None });
+        self.slots.push(Slot { channel: Some(channel), next: None, device, open: None });
         self.carry_out();
         Ok(channel)
     }
@@ -156,7 +161,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     /// Looks into the ring of `channel`, whose doorbell rang. Harmless if the channel is closed.
     pub fn process_doorbell(&mut self, channel: ChannelId) {
         let now_ns = self.now_ns();
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.channel == channel) else { return };
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.channel == Some(channel)) else { return };
         let Some(open) = &mut slot.open else { return };
         let rings = open.take_rings();
         if rings > 0 {
@@ -168,29 +173,33 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     /// Looks into the rings of all open channels, as if each doorbell had rung.
     pub fn process_doorbells(&mut self) {
         for index in 0..self.slots.len() {
-            if let Some(channel) = self.slots.get(index).map(|slot| slot.channel) {
+            if let Some(channel) = self.slots.get(index).and_then(|slot| slot.channel) {
                 self.process_doorbell(channel);
             }
         }
     }
 
-    /// Does what is due: device timers, packets that devices have for the guest, messages that wait for a slot.
+    /// Does what is due: timers of devices and of the observer, packets that devices have for the guest, messages that
+    /// wait for a slot.
     pub fn tick(&mut self) {
         let now_ns = self.now_ns();
         for index in 0..self.slots.len() {
             let Self { slots, observer, parts, .. } = self;
             let Some(slot) = slots.get_mut(index).filter(|slot| slot.open.is_some()) else { continue };
+            let Some(channel) = slot.channel else { continue };
             if slot.device.deadline_ns().is_some_and(|due| now_ns >= due) {
                 slot.device.tick(&mut DeviceContext {
-                    channel: slot.channel,
+                    channel,
                     now_ns,
                     doorbell_ns: now_ns,
                     clock: &*parts.clock,
                     observer,
                 });
             }
-            let channel = slot.channel;
             self.transmit(channel);
+        }
+        if self.observer.deadline_ns().is_some_and(|due| now_ns >= due) {
+            self.observer.tick(now_ns);
         }
         self.retry_messages();
     }
@@ -201,6 +210,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
             .iter()
             .filter(|slot| slot.open.is_some())
             .filter_map(|slot| slot.device.deadline_ns())
+            .chain(self.observer.deadline_ns())
             .min()
     }
 
@@ -259,7 +269,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
                     self.observer.control(now_ns, &ControlEvent::Contacted { version: version.wire() });
                 }
                 ServerAction::Unloaded => self.observer.control(now_ns, &ControlEvent::Unloaded),
-                ServerAction::Released(_) => {}
+                ServerAction::Released(channel) => self.released(channel),
             }
         }
     }
@@ -298,7 +308,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     fn serve(&mut self, channel: ChannelId, doorbell_ns: u64) {
         let now_ns = self.now_ns();
         let Self { slots, observer, parts, .. } = self;
-        let Some(slot) = slots.iter_mut().find(|slot| slot.channel == channel) else { return };
+        let Some(slot) = slots.iter_mut().find(|slot| slot.channel == Some(channel)) else { return };
         let Slot { device, open: Some(open), .. } = slot else { return };
         let mut ignored = Vec::new();
         let turn = open.receive(&*parts.signal, &*parts.clock, |payload| {
@@ -330,7 +340,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     /// Moves what the device has for the guest into its ring.
     fn transmit(&mut self, channel: ChannelId) {
         let Self { slots, parts, .. } = self;
-        let Some(slot) = slots.iter_mut().find(|slot| slot.channel == channel) else { return };
+        let Some(slot) = slots.iter_mut().find(|slot| slot.channel == Some(channel)) else { return };
         let Slot { device, open: Some(open), .. } = slot else { return };
         if let Turn::Fault { layer, text } =
             open.transmit(&*parts.signal, |buffer| device.poll_transmit(buffer))
@@ -361,13 +371,13 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     ) {
         let now_ns = self.now_ns();
         let Self { slots, observer, parts, .. } = self;
-        let Some(slot) = slots.iter_mut().find(|slot| slot.channel == channel) else { return };
+        let Some(slot) = slots.iter_mut().find(|slot| slot.channel == Some(channel)) else { return };
         let mut context =
             DeviceContext { channel, now_ns, doorbell_ns: now_ns, clock: &*parts.clock, observer };
         act(&mut *slot.device, &mut context);
     }
 
     fn slot_mut(&mut self, channel: ChannelId) -> Option<&mut Slot<M>> {
-        self.slots.iter_mut().find(|slot| slot.channel == channel)
+        self.slots.iter_mut().find(|slot| slot.channel == Some(channel))
     }
 }

@@ -1,6 +1,6 @@
 //! The observer that counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use device_model::observer::{ControlEvent, DirtEvent, FaultEvent, ImpliedRepaint, Observer, VideoEvent};
 use vmbus::ChannelId;
@@ -18,7 +18,7 @@ const MAX_CHANNELS: usize = 2048;
 /// *Times* are those of the bus's clock. The time of a DIRT message is when its pixels were in the surface.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {
-    video_channel: Option<ChannelId>,
+    video_channels: BTreeSet<ChannelId>,
     counters: Counters,
     rings: BTreeMap<ChannelId, u64>,
     busiest: BusiestSecond,
@@ -45,9 +45,10 @@ impl Meter {
         Self::default()
     }
 
-    /// Names the video channel, whose doorbell rings become [`Self::signals`]. Earlier rings count too.
+    /// Names the video channel, whose doorbell rings become [`Self::signals`]. Earlier rings count too, and those of a channel
+    /// that was named before: a device that is offered again has another one.
     pub fn watch_video_channel(&mut self, channel: ChannelId) {
-        self.video_channel = Some(channel);
+        self.video_channels.insert(channel);
     }
 
     /// All sums so far.
@@ -65,7 +66,8 @@ impl Meter {
     /// Doorbell rings of the video channel, or `None` if nobody said which one that is.
     #[must_use]
     pub fn signals(&self) -> Option<u64> {
-        self.video_channel.map(|channel| self.rings_of(channel))
+        let rings = self.video_channels.iter().map(|channel| self.rings_of(*channel));
+        (!self.video_channels.is_empty()).then(|| rings.sum())
     }
 
     /// Doorbell rings of `channel`.

@@ -99,6 +99,19 @@ impl Server {
         true
     }
 
+    /// Whether `channel` was withdrawn and is not released yet.
+    #[must_use]
+    pub fn is_rescinded(&self, channel: ChannelId) -> bool {
+        self.channels.find(channel).is_some_and(|entry| entry.rescinded)
+    }
+
+    /// Channels that take up room: those on offer, and rescinded ones that the guest has not released. At most
+    /// [`super::ServerConfig::max_channels`].
+    #[must_use]
+    pub fn channel_count(&self) -> usize {
+        self.channels.iter().count()
+    }
+
     pub(super) fn request_offers(&mut self) -> Result<(), ControlFault> {
         if !self.connection.request_offers() {
             return Err(ControlFault::OffersRequestedTwice);

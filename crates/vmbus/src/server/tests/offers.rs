@@ -193,3 +193,67 @@ fn offer_that_the_guest_never_saw_is_released_at_once() {
     assert!(!pair.server.rescind(channel));
     assert_eq!(pair.server.poll_action(), None);
 }
+
+#[test]
+fn rescind_in_every_state_of_a_channel_ends_with_one_release() {
+    /// Brings a channel into a state; the host completes nothing by itself.
+    type Prepare = fn(&mut Pair, ChannelId);
+    let states: [(&str, Prepare); 5] = [
+        ("closed", |_, _| {}),
+        ("lending", |pair, channel| {
+            pair.client.create_gpadl(channel, &[1; 16]).expect("on offer");
+        }),
+        ("opening", |pair, channel| {
+            let gpadl = pair.lend(channel, 16);
+            pair.client.open(channel, gpadl, 8, 0).expect("closed");
+            pair.drive();
+        }),
+        ("open", |pair, channel| {
+            let gpadl = pair.lend(channel, 16);
+            pair.client.open(channel, gpadl, 8, 0).expect("closed");
+            pair.drive();
+            pair.server.open_complete(channel, true);
+            pair.drive();
+        }),
+        ("closing", |pair, channel| {
+            let gpadl = pair.lend(channel, 16);
+            pair.client.open(channel, gpadl, 8, 0).expect("closed");
+            pair.drive();
+            pair.server.open_complete(channel, true);
+            pair.drive();
+            pair.client.close(channel).expect("open");
+            pair.drive();
+        }),
+    ];
+    for (name, prepare) in states {
+        let (mut pair, channel) = Pair::with_offer();
+        pair.auto_complete = false;
+        prepare(&mut pair, channel);
+        assert!(pair.server.rescind(channel), "{name}");
+        pair.drive();
+        assert!(pair.server.is_rescinded(channel), "{name}");
+        let _ = pair.post(&RelidReleased { relid: U32::new(channel.0) });
+        // Whichever of the two the host still owes.
+        pair.server.open_complete(channel, true);
+        pair.server.close_complete(channel);
+        pair.drive();
+        let released = pair.host.iter().filter(|action| **action == ServerAction::Released(channel)).count();
+        assert_eq!(released, 1, "{name}: {:?}", pair.host);
+        assert_eq!((pair.server.channel_count(), pair.server.gpadls.len()), (0, 0), "{name}");
+    }
+}
+
+#[test]
+fn guest_that_never_releases_costs_two_channels_however_often_the_device_comes_back() {
+    let (mut pair, first, _) = Pair::with_open_channel();
+    assert!(pair.server.rescind(first));
+    for _ in 0..1000 {
+        let channel = pair.server.offer(device(1)).expect("room");
+        pair.drive();
+        assert_eq!(pair.server.channel_count(), 2);
+        assert!(pair.server.rescind(channel));
+    }
+    pair.drive();
+    assert_eq!(offered(&pair), []);
+    assert_eq!(pair.server.channel_count(), 1);
+}
