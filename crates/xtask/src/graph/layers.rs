@@ -29,6 +29,7 @@ const IO: &[&str] = &["event-manager", "kvm-ioctls", "libc", "tracing", "vm-memo
 pub(super) const LAYERS: &[Package] = &[
     Package { name: "hv-abi", never: IO, no_std: true, ..PLAIN },
     Package { name: "synthvid", never: IO, no_std: true, ..PLAIN },
+    Package { name: "synthinput", never: IO, no_std: true, ..PLAIN },
     Package { name: "vmbus", layer: 1, may_use: &["hv-abi"], never: IO, no_std: true, ..PLAIN },
     Package {
         name: "synic",
@@ -47,7 +48,7 @@ pub(super) const LAYERS: &[Package] = &[
     Package {
         name: "device-model",
         layer: 2,
-        may_use: &["hv-abi", "surface", "synic", "synthvid", "vmbus"],
+        may_use: &["hv-abi", "surface", "synic", "synthinput", "synthvid", "vmbus"],
         tests_may_use: &["guest-sim"],
         never: &["hv-kvm", "image", "kvm-bindings", "kvm-ioctls", "vhost"],
         ..PLAIN
@@ -69,6 +70,14 @@ pub(super) const LAYERS: &[Package] = &[
     },
     Package {
         name: "meter",
+        layer: 3,
+        may_use: &["device-model", "surface", "synthvid", "vmbus"],
+        tests_may_use: &["guest-sim"],
+        never: &["hv-kvm", "image", "kvm-ioctls"],
+        ..PLAIN
+    },
+    Package {
+        name: "oracle",
         layer: 3,
         may_use: &["device-model", "surface", "synthvid", "vmbus"],
         tests_may_use: &["guest-sim"],
@@ -98,8 +107,10 @@ pub(super) const LAYERS: &[Package] = &[
             "hv-abi",
             "hv-kvm",
             "meter",
+            "oracle",
             "surface",
             "synic",
+            "synthinput",
             "synthvid",
             "vmbus",
         ],
@@ -117,8 +128,10 @@ pub(super) const LAYERS: &[Package] = &[
             "hv-abi",
             "hv-kvm",
             "meter",
+            "oracle",
             "surface",
             "synic",
+            "synthinput",
             "synthvid",
             "vmbus",
         ],
