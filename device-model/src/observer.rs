@@ -7,6 +7,8 @@
 use synthvid::geometry::Rect;
 use vmbus::ChannelId;
 
+use crate::video::Scanout;
+
 /// Watches a bus and its devices.
 pub trait Observer: Send {
     /// The doorbell of `channel` rang `rings` times since it was last looked at.
@@ -42,6 +44,27 @@ pub trait Observer: Send {
     /// The guest broke a rule.
     fn fault(&mut self, at_ns: u64, fault: &FaultEvent) {
         let _ = (at_ns, fault);
+    }
+
+    /// Pixels are about to be copied from VRAM, or the screen is about to change its place or shape. Whoever follows
+    /// what the guest writes looks now: what it has written so far belongs to what was, and to what is copied.
+    fn take_stock(&mut self, at_ns: u64) {
+        let _ = at_ns;
+    }
+
+    /// The device's screen has another place, shape or demand. A situation that the guest merely repeats is no change.
+    fn scanout(&mut self, at_ns: u64, scanout: &Scanout) {
+        let _ = (at_ns, scanout);
+    }
+
+    /// The time that [`Observer::deadline_ns`] named has come, or passed.
+    fn tick(&mut self, now_ns: u64) {
+        let _ = now_ns;
+    }
+
+    /// When to call [`Observer::tick`], if ever. The answer may change after any other call.
+    fn deadline_ns(&self) -> Option<u64> {
+        None
     }
 }
 
@@ -86,6 +109,95 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn fault(&mut self, at_ns: u64, fault: &FaultEvent) {
         self.0.fault(at_ns, fault);
         self.1.fault(at_ns, fault);
+    }
+
+    fn take_stock(&mut self, at_ns: u64) {
+        self.0.take_stock(at_ns);
+        self.1.take_stock(at_ns);
+    }
+
+    fn scanout(&mut self, at_ns: u64, scanout: &Scanout) {
+        self.0.scanout(at_ns, scanout);
+        self.1.scanout(at_ns, scanout);
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        for observer in [&mut self.0 as &mut dyn Observer, &mut self.1] {
+            if observer.deadline_ns().is_some_and(|due| now_ns >= due) {
+                observer.tick(now_ns);
+            }
+        }
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        [self.0.deadline_ns(), self.1.deadline_ns()].into_iter().flatten().min()
+    }
+}
+
+/// An observer that may be absent.
+impl<O: Observer> Observer for Option<O> {
+    fn doorbell(&mut self, at_ns: u64, channel: ChannelId, rings: u64) {
+        if let Some(observer) = self {
+            observer.doorbell(at_ns, channel, rings);
+        }
+    }
+
+    fn packet(&mut self, at_ns: u64, channel: ChannelId, bytes: usize) {
+        if let Some(observer) = self {
+            observer.packet(at_ns, channel, bytes);
+        }
+    }
+
+    fn control(&mut self, at_ns: u64, event: &ControlEvent) {
+        if let Some(observer) = self {
+            observer.control(at_ns, event);
+        }
+    }
+
+    fn video(&mut self, at_ns: u64, event: &VideoEvent) {
+        if let Some(observer) = self {
+            observer.video(at_ns, event);
+        }
+    }
+
+    fn dirt(&mut self, dirt: &DirtEvent<'_>) {
+        if let Some(observer) = self {
+            observer.dirt(dirt);
+        }
+    }
+
+    fn implied_repaint(&mut self, at_ns: u64, repaint: &ImpliedRepaint) {
+        if let Some(observer) = self {
+            observer.implied_repaint(at_ns, repaint);
+        }
+    }
+
+    fn fault(&mut self, at_ns: u64, fault: &FaultEvent) {
+        if let Some(observer) = self {
+            observer.fault(at_ns, fault);
+        }
+    }
+
+    fn take_stock(&mut self, at_ns: u64) {
+        if let Some(observer) = self {
+            observer.take_stock(at_ns);
+        }
+    }
+
+    fn scanout(&mut self, at_ns: u64, scanout: &Scanout) {
+        if let Some(observer) = self {
+            observer.scanout(at_ns, scanout);
+        }
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        if let Some(observer) = self {
+            observer.tick(now_ns);
+        }
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        self.as_ref().and_then(Observer::deadline_ns)
     }
 }
 

@@ -1,8 +1,6 @@
 //! The device: one channel, one protocol machine, one VRAM, one surface.
 
-use std::sync::Arc;
-
-use surface::{Surface, VramBytes, VramMapper};
+use surface::{Surface, VramMapper};
 use synthvid::{
     DirtRects, DirtVerdict, Features, Mode, ModeList, ModeListError, Rect, Situation, Size, Vsp, VspAction,
     VspConfig,
@@ -12,7 +10,8 @@ use vmbus::server::{OfferParams, PipeMode};
 use vmbus::{Guid, pipe};
 
 use super::implied::ImpliedDamage;
-use super::overlap;
+use super::overlap::without_overlap;
+use super::scanout::{MappedVram, Scanout};
 use crate::channel::{ChannelDevice, DeviceContext, DeviceFault};
 use crate::log_limit::LogLimit;
 use crate::observer::{DirtEvent, ImpliedRepaint, Observer, RepaintCause, VideoEvent};
@@ -50,7 +49,9 @@ pub struct Synthvid {
     options: SynthvidOptions,
     vsp: Vsp,
     mapper: Box<dyn VramMapper>,
-    vram: Option<Arc<dyn VramBytes>>,
+    vram: Option<MappedVram>,
+    /// Times that VRAM was mapped.
+    mappings: u64,
     situation: Option<Situation>,
     surface: Surface,
     implied: ImpliedDamage,
@@ -78,6 +79,7 @@ impl Synthvid {
             vsp,
             mapper,
             vram: None,
+            mappings: 0,
             situation: None,
             surface: Surface::new(),
             accepted: Vec::new(),
@@ -133,20 +135,34 @@ impl Synthvid {
         }
         self.dirt_told = Some(self.dirt_wanted);
         observer.video(now_ns, &VideoEvent::FeatureChange { dirt: self.dirt_wanted });
+        self.tell_scanout(now_ns, observer);
+    }
+
+    fn tell_scanout(&self, now_ns: u64, observer: &mut dyn Observer) {
+        let scanout = Scanout {
+            vram: self.vram.clone(),
+            situation: self.situation,
+            dirt_wanted: self.dirt_told == Some(true),
+            repaint_due_ns: self.implied.deadline_ns(),
+        };
+        observer.scanout(now_ns, &scanout);
     }
 
     fn map_vram(&mut self, gpa: u64, bytes: u64, context: &mut DeviceContext<'_>) {
+        context.observer.take_stock(context.now_ns);
         // The Vsp has dropped the situation too: its shape belonged to the memory that the guest has left.
         self.situation = None;
         if self.vram.take().is_some() {
             context.observer.video(context.now_ns, &VideoEvent::VramUnmapped);
         }
         match self.mapper.map(gpa, bytes) {
-            Ok(vram) => {
-                self.vram = Some(vram);
+            Ok(window) => {
+                self.mappings += 1;
                 self.vsp.vram_mapped(true);
                 self.implied.note(RepaintCause::VramMoved, context.now_ns);
-                if let Some(kind) = self.mapper.kind() {
+                let kind = self.mapper.kind();
+                self.vram = Some(MappedVram { bytes: window, gpa, kind, mapping: self.mappings });
+                if let Some(kind) = kind {
                     context.observer.video(context.now_ns, &VideoEvent::VramMapped { gpa, bytes, kind });
                 }
             }
@@ -158,12 +174,15 @@ impl Synthvid {
                 context.observer.video(context.now_ns, &VideoEvent::VramRefused { gpa });
             }
         }
+        self.tell_scanout(context.now_ns, context.observer);
     }
 
     fn change_situation(&mut self, situation: Situation, context: &mut DeviceContext<'_>) {
         self.surface.resize(situation.size());
         // Linux repeats its situation as an answer to FEATURE_CHANGE; only a new one means new pixels.
-        if self.situation != Some(situation) {
+        let is_new = self.situation != Some(situation);
+        if is_new {
+            context.observer.take_stock(context.now_ns);
             self.implied.note(RepaintCause::Situation, context.now_ns);
         }
         self.situation = Some(situation);
@@ -175,6 +194,9 @@ impl Synthvid {
             active: situation.active,
         };
         context.observer.video(context.now_ns, &event);
+        if is_new {
+            self.tell_scanout(context.now_ns, context.observer);
+        }
         self.announce_demand(context.now_ns, context.observer);
     }
 }
@@ -188,16 +210,17 @@ impl Synthvid {
         let (Some(situation), Some(vram)) = (self.situation, self.vram.clone()) else {
             return Err(DeviceFault::Protocol("DIRT without a screen".into()));
         };
+        context.observer.take_stock(context.now_ns);
         let bounds = situation.bounds();
         let count = rects.len();
         self.accepted.clear();
         self.accepted.extend(rects.filter_map(|rect| DirtVerdict::of(rect, bounds).accepted()));
         let declared_px = self.accepted.iter().map(Rect::area).sum();
         // More pixels than the screen has: some are declared more than once, and one copy of each is enough.
-        let cut = (declared_px > bounds.area()).then(|| overlap::cut(&self.accepted));
+        let cut = (declared_px > bounds.area()).then(|| without_overlap(&self.accepted));
         let mut changed_px = 0;
         for rect in cut.as_ref().unwrap_or(&self.accepted) {
-            let applied = self.surface.apply(vram.as_ref(), &situation, *rect).map_err(vram_lost)?;
+            let applied = self.surface.apply(vram.bytes.as_ref(), &situation, *rect).map_err(vram_lost)?;
             changed_px += applied.changed_px;
         }
         let rejected = count - self.accepted.len();
@@ -216,17 +239,20 @@ impl Synthvid {
     /// Copies the whole screen for a cause that is no DIRT.
     fn repaint(&mut self, cause: RepaintCause, context: &mut DeviceContext<'_>) {
         let (Some(situation), Some(vram)) = (self.situation, self.vram.clone()) else { return };
-        match self.surface.apply(vram.as_ref(), &situation, situation.bounds()) {
+        context.observer.take_stock(context.now_ns);
+        match self.surface.apply(vram.bytes.as_ref(), &situation, situation.bounds()) {
             Ok(applied) => {
                 let repaint = ImpliedRepaint { cause, px: applied.copied_px, changed_px: applied.changed_px };
                 context.observer.implied_repaint(context.now_ns, &repaint);
             }
             Err(error) => tracing::warn!("the screen cannot be repainted: {error}"),
         }
+        self.tell_scanout(context.now_ns, context.observer);
     }
 
     /// Lets go of what the guest set up; the last picture stays.
     fn release(&mut self, context: &mut DeviceContext<'_>) {
+        context.observer.take_stock(context.now_ns);
         self.vsp.reset();
         self.implied.clear();
         self.situation = None;
@@ -235,6 +261,7 @@ impl Synthvid {
             self.mapper.unmap();
             context.observer.video(context.now_ns, &VideoEvent::VramUnmapped);
         }
+        self.tell_scanout(context.now_ns, context.observer);
     }
 }
 

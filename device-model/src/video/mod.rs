@@ -8,5 +8,8 @@
 mod device;
 mod implied;
 mod overlap;
+mod scanout;
 
 pub use device::{Picture, Synthvid, SynthvidError};
+pub use overlap::without_overlap;
+pub use scanout::{MappedVram, Scanout};

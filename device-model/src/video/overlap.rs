@@ -6,7 +6,8 @@
 use synthvid::Rect;
 
 /// Cuts `rects`, none of them empty, into pieces that cover the same pixels, each once.
-pub(super) fn cut(rects: &[Rect]) -> Vec<Rect> {
+#[must_use]
+pub fn without_overlap(rects: &[Rect]) -> Vec<Rect> {
     let mut edges: Vec<i32> = rects.iter().flat_map(|rect| [rect.top, rect.bottom]).collect();
     edges.sort_unstable();
     edges.dedup();
@@ -38,7 +39,7 @@ mod tests {
     #[test]
     fn same_rectangle_many_times_is_one_piece() {
         let screen = Rect::new(0, 0, 1024, 768);
-        assert_eq!(cut(&[screen; 255]), [screen]);
+        assert_eq!(without_overlap(&[screen; 255]), [screen]);
     }
 
     #[test]
@@ -49,7 +50,7 @@ mod tests {
                 Rect::new(left, top, left + 1 + index % 9, top + 1 + index * 5 % 8)
             })
             .collect();
-        let pieces = cut(&rects);
+        let pieces = without_overlap(&rects);
         for (x, y) in (0..48).flat_map(|x| (0..48).map(move |y| (x, y))) {
             assert_eq!(covers(&pieces, x, y), covers(&rects, x, y).min(1), "pixel ({x}, {y})");
         }
@@ -58,11 +59,11 @@ mod tests {
     #[test]
     fn neighbours_become_one_piece_and_strangers_stay_two() {
         let row = [Rect::new(0, 0, 4, 2), Rect::new(4, 0, 8, 2), Rect::new(9, 0, 12, 2)];
-        assert_eq!(cut(&row), [Rect::new(0, 0, 8, 2), Rect::new(9, 0, 12, 2)]);
+        assert_eq!(without_overlap(&row), [Rect::new(0, 0, 8, 2), Rect::new(9, 0, 12, 2)]);
     }
 
     #[test]
     fn no_rectangle_gives_no_piece() {
-        assert_eq!(cut(&[]), []);
+        assert_eq!(without_overlap(&[]), []);
     }
 }

@@ -1,6 +1,7 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use surface::{VramError, VramKind, VramMapError};
+use surface::{VramBytes, VramError, VramKind, VramMapError};
 use synthvid::wire::{self, MessageType};
 use vmbus::ChannelId;
 
