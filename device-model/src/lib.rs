@@ -9,6 +9,7 @@
 //! | [`bus`] | the control plane, the open channels, and who is called when |
 //! | [`channel`] | what a device is to the bus |
 //! | [`video`] | the synthetic video device |
+//! | [`input`] | keyboard and mouse |
 //! | [`observer`] | what a meter or recorder is told |
 //! | [`options`] | `--device` texts: one table that parses, documents and explains itself |
 //! | [`platform`] | ACPI node, MMIO window and PCI function as data |
@@ -19,6 +20,7 @@
 pub mod bus;
 pub mod channel;
 pub mod clock;
+pub mod input;
 mod log_limit;
 pub mod observer;
 mod open_channel;
@@ -31,6 +33,7 @@ pub mod video;
 pub use bus::{Bus, BusParts, DoorbellChange};
 pub use channel::{ChannelDevice, DeviceContext, DeviceFault};
 pub use clock::{Clock, MonotonicClock};
+pub use input::{Keyboard, Mouse};
 pub use observer::{NoObserver, Observer};
 pub use subscriber::BusSubscriber;
 pub use surface::VramKind;

@@ -90,6 +90,9 @@ impl fmt::Display for OptionError {
         let quoted = self.quoted();
         match &self.mistake {
             OptionMistake::UnknownDevice { .. } => write!(f, "unknown device \"{quoted}\"")?,
+            OptionMistake::UnknownKey { known } if known.is_empty() => {
+                write!(f, "unknown key \"{quoted}\", this device has none")?;
+            }
             OptionMistake::UnknownKey { .. } => write!(f, "unknown key \"{quoted}\"")?,
             OptionMistake::MissingValue { form } => write!(f, "\"{quoted}\" has no value, expected {form}")?,
             OptionMistake::Empty => write!(f, "a key is missing after a comma")?,

@@ -8,10 +8,11 @@
 //! Grammar: keys are separated by commas, a list is written in square brackets, nothing is quoted or escaped.
 //!
 //! ```
-//! use device_model::options::DeviceOptions;
+//! use device_model::options::{DeviceOptions, SynthvidOptions};
 //!
-//! let DeviceOptions::Synthvid(video) = "hyperv-synthvid,vram=4M,mode=800x600".parse()?;
+//! let video = SynthvidOptions::parse("hyperv-synthvid,vram=4M,mode=800x600")?;
 //! assert_eq!(video.vram_bytes, 4 << 20);
+//! assert_eq!("hyperv-mouse".parse(), Ok(DeviceOptions::Mouse));
 //!
 //! let error = "hyperv-synthvid,vrma=4M".parse::<DeviceOptions>().unwrap_err();
 //! assert!(error.to_string().contains("did you mean vram?"));
@@ -19,7 +20,9 @@
 //! ```
 
 mod error;
+mod input;
 mod nearest;
+mod set;
 mod size;
 mod spec;
 mod video;
@@ -28,7 +31,9 @@ use core::fmt::Write as _;
 use core::str::FromStr;
 
 pub use error::{OptionError, OptionMistake};
+pub use input::{KEYBOARD, MOUSE, NoKeys};
 pub use nearest::nearest;
+pub use set::{DeviceSet, DeviceSetError};
 pub use size::{ByteSize, SizeError};
 pub use spec::{DeviceSpec, KeySpec, ValueError};
 pub use video::{Repaint, SYNTHVID, SynthvidKeys, SynthvidOptions};
@@ -38,11 +43,15 @@ pub use video::{Repaint, SYNTHVID, SynthvidKeys, SynthvidOptions};
 pub enum DeviceOptions {
     /// `hyperv-synthvid`: the synthetic video device.
     Synthvid(SynthvidOptions),
+    /// `hyperv-keyboard`: the synthetic keyboard.
+    Keyboard,
+    /// `hyperv-mouse`: the synthetic mouse.
+    Mouse,
 }
 
 impl DeviceOptions {
     /// The names that a `--device` option may start with.
-    pub const NAMES: &'static [&'static str] = &[SYNTHVID.name];
+    pub const NAMES: &'static [&'static str] = &[SYNTHVID.name, KEYBOARD.name, MOUSE.name];
 }
 
 impl FromStr for DeviceOptions {
@@ -52,6 +61,11 @@ impl FromStr for DeviceOptions {
         let name = text.split(',').next().unwrap_or_default();
         if name == SYNTHVID.name {
             return SynthvidOptions::parse(text).map(Self::Synthvid);
+        }
+        for (spec, device) in [(&KEYBOARD, Self::Keyboard), (&MOUSE, Self::Mouse)] {
+            if name == spec.name {
+                return spec.parse(text).map(|_| device);
+            }
         }
         Err(OptionError::new(text, 0..name.len(), OptionMistake::UnknownDevice { known: Self::NAMES }))
     }
@@ -96,6 +110,9 @@ pub fn help() -> String {
     for row in &rows {
         let _ = writeln!(text, "  {:width$}  {} [default: {}]", left(row), row.doc, row.default);
     }
+    for spec in [&KEYBOARD, &MOUSE] {
+        let _ = writeln!(text, "{}: {}", spec.name, spec.doc);
+    }
     text
 }
 
@@ -111,7 +128,7 @@ mod tests {
             "unknown device \"hyperv-synthvit\"\n\
              \x20 hyperv-synthvit,vram=4M\n\
              \x20 ^^^^^^^^^^^^^^^\n\
-             known devices: hyperv-synthvid\n\
+             known devices: hyperv-synthvid, hyperv-keyboard, hyperv-mouse\n\
              did you mean hyperv-synthvid?"
         );
     }
@@ -120,6 +137,15 @@ mod tests {
     fn empty_device_text_names_the_known_devices() {
         let error = "".parse::<DeviceOptions>().unwrap_err();
         assert!(error.to_string().contains("known devices: hyperv-synthvid"), "{error}");
+    }
+
+    #[test]
+    fn help_names_every_device() {
+        let help = help();
+        for name in DeviceOptions::NAMES {
+            assert!(help.lines().any(|line| line.starts_with(&format!("{name}: "))), "{name} in\n{help}");
+        }
+        assert_eq!("hyperv-keybord".parse::<DeviceOptions>().unwrap_err().quoted(), "hyperv-keybord");
     }
 
     #[test]
