@@ -4,6 +4,7 @@
 //! it and builds for the host as well as for the guest, so that "what did the guest draw" has one answer.
 
 pub mod lab;
+pub mod lifecycle;
 pub mod lines;
 pub mod pattern;
 pub mod protocol;

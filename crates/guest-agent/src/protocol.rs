@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lifecycle::Step;
 use crate::pattern::Pattern;
 
 /// One thing for the guest to do.
@@ -92,6 +93,11 @@ pub enum Command {
     },
     /// Sends `hello`, and `driver` or `no_driver`, again.
     Info,
+    /// Something that happens to the video driver besides drawing.
+    Lifecycle {
+        /// What.
+        step: Step,
+    },
     /// Powers off.
     PowerOff,
     /// Reboots.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use guest_agent::{
+    lifecycle::Step,
     lines::{LineFault, LineReader},
     pattern::Picture,
     protocol::{Command, Done, Event, Hello, Request},
@@ -15,6 +16,7 @@ use crate::{
     End, boot, console,
     framebuffer::{self, Framebuffer},
     kms,
+    lifecycle::Lifecycle,
     modules::{self, Modules},
     port::Port,
 };
@@ -31,7 +33,7 @@ pub(crate) fn run() -> End {
             return End::PowerOff;
         }
     };
-    let mut guest = Guest { port, screen: None, kms: None };
+    let mut guest = Guest { port, screen: None, kms: None, lifecycle: Lifecycle::default() };
     guest.hello();
     let modules = modules::load_all();
     guest.find_screen(&modules);
@@ -43,6 +45,7 @@ struct Guest {
     screen: Option<Framebuffer>,
     /// The card, while it is held.
     kms: Option<kms::Output>,
+    lifecycle: Lifecycle,
 }
 
 impl Guest {
@@ -121,6 +124,7 @@ impl Guest {
         match request.command {
             Command::PowerOff => Some(End::PowerOff),
             Command::Reboot => Some(End::Reboot),
+            Command::Lifecycle { step: Step::KexecStart } => Some(End::Kexec),
             Command::Crash => {
                 self.port.drain();
                 let crashed = fs::write("/proc/sysrq-trigger", "c");
@@ -182,8 +186,26 @@ impl Guest {
                 self.port.send(&event);
                 Ok(())
             }
+            Command::Lifecycle { step } => self.live(step),
             Command::PowerOff | Command::Reboot | Command::Crash => Ok(()),
         }
+    }
+
+    /// One step of the driver's life, with a screen that nobody holds while it may go.
+    fn live(&mut self, step: Step) -> Result<(), String> {
+        if step.takes_screen() {
+            self.screen = None;
+            self.kms = None;
+        }
+        if let Some(text) = self.lifecycle.take(step)? {
+            self.port.send(&Event::Log { text });
+        }
+        if step.brings_screen() {
+            let screen = Framebuffer::open().map_err(|error| format!("/dev/fb0: {error}"))?;
+            console::clear().map_err(|error| format!("cannot clear the console: {error}"))?;
+            self.screen = Some(screen);
+        }
+        Ok(())
     }
 
     fn screen(&mut self) -> Result<&mut Framebuffer, String> {

@@ -13,6 +13,7 @@ mod framebuffer;
 mod guest;
 mod kms;
 mod lab;
+mod lifecycle;
 mod modules;
 mod port;
 
@@ -24,6 +25,7 @@ const CONFIGURATION: &str = "/etc/vmbus-emu";
 enum End {
     PowerOff,
     Reboot,
+    Kexec,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let command = match end {
         End::PowerOff => RebootCommand::PowerOff,
         End::Reboot => RebootCommand::Restart,
+        End::Kexec => RebootCommand::Kexec,
     };
     if let Err(error) = reboot(command) {
         eprintln!("guest-agent: the kernel refused to end: {error}");

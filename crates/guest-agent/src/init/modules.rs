@@ -23,14 +23,30 @@ pub(crate) fn load_all() -> Modules {
     let list = fs::read_to_string(format!("{CONFIGURATION}/modules")).unwrap_or_default();
     for line in list.lines().filter(|line| !line.is_empty()) {
         let (path, parameters) = line.split_once(' ').unwrap_or((line, ""));
-        let file = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
-        let name = file.split(".ko").next().unwrap_or_default().replace('-', "_");
+        let name = module_name(path);
         match load(path, parameters) {
             Ok(()) => modules.loaded.push(name),
             Err(error) => modules.failed.push(FailedModule { name, error: error.to_string() }),
         }
     }
     modules
+}
+
+/// Loads one module of the list again, after it was removed.
+pub(crate) fn load_again(module: &str) -> Result<(), String> {
+    let list = fs::read_to_string(format!("{CONFIGURATION}/modules")).unwrap_or_default();
+    for line in list.lines().filter(|line| !line.is_empty()) {
+        let (path, parameters) = line.split_once(' ').unwrap_or((line, ""));
+        if module_name(path) == module {
+            return load(path, parameters).map_err(|error| format!("module {module} did not load: {error}"));
+        }
+    }
+    Err(format!("module {module} is not among those that the host gave"))
+}
+
+fn module_name(path: &str) -> String {
+    let file = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+    file.split(".ko").next().unwrap_or_default().replace('-', "_")
 }
 
 fn load(path: &str, parameters: &str) -> io::Result<()> {
