@@ -11,8 +11,12 @@
 //! | [`distribution`] | percentiles of intervals and latencies |
 //! | [`device`] | what guest and host agreed on |
 //! | [`measurement`] | what workloads did, against what KVM saw |
+//! | [`budget`] | limits that a workload has to keep |
+//! | [`compare`] | whether one guest does better than another |
 //! | [`report`] | the report's structures, its field table, and its file |
 
+pub mod budget;
+pub mod compare;
 pub mod counters;
 pub mod device;
 pub mod distribution;

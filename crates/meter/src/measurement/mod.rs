@@ -3,10 +3,12 @@
 //! Three levels are never mixed. *Declared* is what DIRT messages named. *Written* is what KVM's dirty log holds, in
 //! pages of 4 KiB. *Changed* is what a comparison of pixels found. A value that was not measured is null, never zero.
 
+mod quantity;
 mod workload;
 
 use serde::{Deserialize, Serialize};
 
+pub use quantity::{Better, Kind, QUANTITIES, Quantity};
 pub use workload::{
     Bucket, Costs, Heat, Latencies, MissedArea, Spread, StaleTiles, TimelinePoint, WorkloadResult,
 };

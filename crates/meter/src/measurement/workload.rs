@@ -13,6 +13,8 @@ pub struct WorkloadResult {
     pub not_run: Option<String>,
     /// From its request to the guest's answer, by the host's clock; for a simulated guest virtual time.
     pub duration_ms: f64,
+    /// Over which everything here was counted: the same, and the time until the screen was quiet.
+    pub window_ms: f64,
     /// Operations that the guest reports to have done; what one is depends on the workload.
     pub operations: Option<u64>,
 
