@@ -1,4 +1,4 @@
-//! The two things that have to be known of an ELF file: which interpreter a program asks for, and a section by its name.
+//! What has to be known of an ELF file: which interpreter a program asks for, whether it is linked, and a section by its name.
 
 /// Why a file says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,7 @@ pub(crate) enum ElfError {
 
 const MAGIC: &[u8] = b"\x7fELF\x02\x01";
 const MACHINE_X86_64: u16 = 62;
+const ET_REL: u16 = 1;
 const PT_INTERP: u32 = 3;
 
 /// The interpreter (dynamic loader) in the PT_INTERP header; none for a static program.
@@ -35,6 +36,17 @@ pub(crate) fn interpreter(file: &[u8]) -> Result<Option<String>, ElfError> {
         }
     }
     Ok(None)
+}
+
+/// Whether the file has yet to be linked, as a kernel module does when it is loaded.
+///
+/// # Errors
+/// [`ElfError::NotElf`] if the file is something else.
+pub(crate) fn is_relocatable(file: &[u8]) -> Result<bool, ElfError> {
+    if !file.starts_with(MAGIC) || u16_at(file, 18) != Some(MACHINE_X86_64) {
+        return Err(ElfError::NotElf);
+    }
+    Ok(u16_at(file, 16) == Some(ET_REL))
 }
 
 /// The contents of the section called `name`, if there is one.

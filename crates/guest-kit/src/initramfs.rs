@@ -92,8 +92,8 @@ impl Initramfs {
         image.bytes("/etc/vmbus-emu/role", 0o644, format!("{role}\n").into_bytes());
         let mut list = String::new();
         for module in modules {
-            let file = module.path.file_name().unwrap_or_default().to_string_lossy();
-            let path = format!("/lib/modules/{}", file.strip_suffix(".xz").unwrap_or(&file));
+            // By the module's name: a driver of the user's may lie in a file of any other.
+            let path = format!("/lib/modules/{}{}", module.name, ending(&module.path));
             list.push_str(&path);
             list.push('\n');
             if module_file::is_xz(&module.path) {
@@ -198,6 +198,13 @@ impl Initramfs {
     }
 }
 
+/// What follows the name of a module's file in the image: `.ko`, and what compresses it unless that is undone here.
+fn ending(path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let compression = file.split_once(".ko").map_or("", |(_, ending)| ending);
+    format!(".ko{}", if module_file::is_xz(path) { "" } else { compression })
+}
+
 fn write_file<W: Write>(
     writer: W,
     builder: Builder,
@@ -272,6 +279,21 @@ mod tests {
         let find = |name: &str| &image.iter().find(|(found, ..)| found == name).unwrap().3;
         assert_eq!(find("etc/vmbus-emu/modules"), b"/lib/modules/m.ko\n");
         assert_eq!(find("lib/modules/m.ko"), module_file::tests::CONTENTS);
+    }
+
+    #[test]
+    fn module_is_called_by_its_name_whatever_its_file_is_called() {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, called) in
+            [("hv_vmbus", ".ko"), ("new-driver.ko", ".ko"), ("a.ko.zst", ".ko.zst"), ("b.xz", ".ko")]
+        {
+            let path = dir.path().join(file);
+            std::fs::write(&path, module_file::tests::XZ).unwrap();
+            let modules = [Module { name: "hyperv_fb".into(), path }];
+            let image = contents(&Initramfs::with_agent(Role::Guest, &modules).to_bytes().unwrap());
+            let found = &image.iter().find(|(name, ..)| name == "etc/vmbus-emu/modules").unwrap().3;
+            assert_eq!(String::from_utf8_lossy(found), format!("/lib/modules/hyperv_fb{called}\n"), "{file}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Everything about guests that is not emulation: Debian kernels, initramfs images, the KVM lab, checks of what a guest drew.
 //!
 //! [`packages`] turns a name like `debian/6.1-cloud` into a kernel image and a module tree; [`modules`] finds what has to be
-//! loaded and in which order; [`initramfs`] packs it with [`agent`], the static program that is init there; [`lab`] runs a host
+//! loaded and in which order, with [`video_driver`] for a driver of the user's; [`initramfs`] packs it with [`agent`], the static program that is init there; [`lab`] runs a host
 //! program under a KVM that QEMU emulates, for machines whose own KVM cannot run Linux; [`probe`] says whether it can, and what
 //! to install; [`console_check`] proves a picture of a text console right without knowing its font.
 
@@ -15,5 +15,6 @@ mod module_file;
 pub mod modules;
 pub mod packages;
 pub mod probe;
+pub mod video_driver;
 
 pub use guest_agent;

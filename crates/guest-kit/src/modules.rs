@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{elf, module_file};
+use crate::{elf, module_file, video_driver::VideoDriver};
 
 /// A module file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +184,19 @@ impl ModuleTree {
         Ok(order)
     }
 
+    /// `names` and all that they need, then `driver`, which is no part of the tree and takes the place of its namesake.
+    ///
+    /// # Errors
+    /// As [`Self::closure`]; the driver may need what this kernel lacks.
+    pub fn closure_with(&self, names: &[&str], driver: &VideoDriver) -> Result<Vec<Module>, ModuleError> {
+        let mut order = self.closure(names)?;
+        for needed in &driver.needs {
+            self.visit(needed, &mut vec![driver.name.to_owned()], &mut order)?;
+        }
+        order.push(driver.module());
+        Ok(order)
+    }
+
     /// Depth first: what a module needs comes before it.
     fn visit(&self, name: &str, users: &mut Vec<String>, order: &mut Vec<Module>) -> Result<(), ModuleError> {
         if order.iter().any(|done| done.name == name) {
@@ -260,7 +273,7 @@ fn paths_of_modules_dep(index: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The `depends=a,b` entry of a `.modinfo` section, whose entries end in NUL.
-fn depends(info: &[u8]) -> Vec<String> {
+pub(crate) fn depends(info: &[u8]) -> Vec<String> {
     info.split(|byte| *byte == 0)
         .filter_map(|entry| entry.strip_prefix(b"depends="))
         .flat_map(|list| list.split(|byte| *byte == b','))
@@ -311,6 +324,24 @@ mod tests {
             names(tree.closure(&["top_most", "hyperv_fb", "mid"]).unwrap()),
             ["low", "mid", "top_most", "hv_vmbus", "hyperv_fb"]
         );
+    }
+
+    #[test]
+    fn driver_of_the_users_comes_last_and_takes_the_place_of_its_namesake() {
+        let (_dir, tree) = tree(&[("modules.dep", INDEX)]);
+        let mut driver = VideoDriver {
+            name: "hyperv_fb",
+            path: "/home/user/new.ko".into(),
+            needs: vec!["hv_vmbus".into(), "mid".into()],
+            built_for: None,
+            sha256: String::new(),
+        };
+        let modules = tree.closure_with(&["hv_vmbus"], &driver).unwrap();
+        assert_eq!(modules.last().unwrap().path, driver.path);
+        assert_eq!(names(modules), ["hv_vmbus", "low", "mid", "hyperv_fb"]);
+        driver.needs.push("drm".into());
+        let error = tree.closure_with(&[], &driver).unwrap_err().to_string();
+        assert!(error.starts_with("module drm (needed by hyperv_fb) is not in "), "{error}");
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub(super) struct Run {
     /// Module tree of your kernel (lib/modules/RELEASE, or a build's INSTALL_MOD_PATH).
     #[arg(long, value_name = "DIR", requires = "kernel")]
     pub(super) modules: Option<PathBuf>,
+    /// Video driver of your own, hyperv_fb.ko or hyperv_drm.ko, in place of the guest's.
+    #[arg(long, value_name = "FILE", conflicts_with = "initrd")]
+    pub(super) driver: Option<PathBuf>,
     /// Device and its keys; "help" lists them. Without it: hyperv-synthvid with every default.
     #[arg(long, value_name = "NAME[,KEY=VALUE...]")]
     pub(super) device: Vec<String>,

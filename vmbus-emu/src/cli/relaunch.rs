@@ -28,6 +28,9 @@ impl RunArgs {
                 }
             }
         }
+        if let Some(driver) = &self.driver {
+            option("driver", absolute(&driver.path)?);
+        }
         if !self.cmdline.is_empty() {
             option("cmdline", self.cmdline.clone());
         }

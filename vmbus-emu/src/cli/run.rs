@@ -1,10 +1,11 @@
 //! Arguments of `run`, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use device_model::options::{ByteSize, SynthvidOptions, nearest};
 use guest_kit::packages::KNOWN_GUESTS;
+use guest_kit::video_driver::VideoDriver;
 
 use super::choices::{Generation, KvmChoice, Scenario, SynicChoice};
 use super::{files, low, video_device};
@@ -31,6 +32,8 @@ const CMDLINE_MAX: usize = 1536;
 pub(crate) struct RunArgs {
     /// The guest's kernel and what its user space is.
     pub(crate) guest: GuestSource,
+    /// The user's video driver in place of the guest's own.
+    pub(crate) driver: Option<VideoDriver>,
     /// Words to add at the end of the kernel command line; empty if there are none.
     pub(crate) cmdline: String,
     /// The video device.
@@ -119,10 +122,12 @@ impl TryFrom<low::Run> for RunArgs {
         if let GuestSource::Files { kernel, .. } = &guest {
             machine::check_kernel(kernel).map_err(|error| ExitError::usage(format!("--kernel: {error}")))?;
         }
+        let driver = run.driver.map(|file| video_driver(&file)).transpose()?;
         let results = ResultFiles::claim(run.results.report, run.results.out)?;
         let console = ConsoleOutput::claim(run.console, &results)?;
         Ok(Self {
             guest,
+            driver,
             cmdline,
             video,
             vmbus_version: run.vmbus_version,
@@ -182,6 +187,11 @@ fn named_guest(name: String) -> Result<GuestSource, ExitError> {
         Some(guest) => format!("did you mean {guest}?"),
         None => "a kernel file of your own is named by --kernel FILE".to_owned(),
     }))
+}
+
+fn video_driver(file: &Path) -> Result<VideoDriver, ExitError> {
+    files::readable_file("--driver", file)?;
+    VideoDriver::open(file).map_err(|error| ExitError::usage(format!("--driver: {error}")))
 }
 
 fn scenario(asked: Option<Scenario>, guest: &GuestSource) -> Result<Scenario, ExitError> {

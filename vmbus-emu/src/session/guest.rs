@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use guest_kit::initramfs::{Initramfs, Role};
 use guest_kit::modules::ModuleTree;
 use guest_kit::packages::{self, FetchStep, GuestKernel};
+use guest_kit::video_driver::VideoDriver;
 
 use super::run::TemporaryFile;
 use crate::cli::{Generation, GuestSource, RunArgs, Userland};
@@ -47,10 +48,21 @@ pub(crate) struct PreparedGuest {
 
 /// Fetches and builds what is missing.
 pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGuest, ExitError> {
+    let driver = args.driver.as_ref();
     match &args.guest {
         GuestSource::Named(name) => {
             let kernel = fetch(name, progress)?;
-            let initrd = build_initramfs(Some(&kernel.modules), progress)?;
+            if let Some(built_for) = driver.and_then(|driver| driver.built_for.as_ref())
+                && *built_for != kernel.release
+            {
+                progress.suspend(|| {
+                    eprintln!(
+                        "warning: the driver was built for {built_for}, the guest's kernel is {}",
+                        kernel.release
+                    );
+                });
+            }
+            let initrd = build_initramfs(Some(&kernel.modules), driver, progress)?;
             Ok(PreparedGuest {
                 kernel: kernel.image,
                 initrd: Some(Initrd::Built(initrd)),
@@ -63,7 +75,9 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
         GuestSource::Files { kernel, userland } => {
             let initrd = match userland {
                 Userland::Initrd(path) => Initrd::Given(path.clone()),
-                Userland::Agent { modules } => Initrd::Built(build_initramfs(modules.as_deref(), progress)?),
+                Userland::Agent { modules } => {
+                    Initrd::Built(build_initramfs(modules.as_deref(), driver, progress)?)
+                }
             };
             let sha256 = packages::sha256(kernel).map_err(|error| {
                 ExitError::usage(format!("cannot read kernel {}: {error}", kernel.display()))
@@ -117,28 +131,40 @@ pub(crate) fn package_error(error: packages::PackageError) -> ExitError {
     }
 }
 
-fn build_initramfs(modules: Option<&Path>, progress: &Progress) -> Result<TemporaryFile, ExitError> {
+fn build_initramfs(
+    modules: Option<&Path>,
+    driver: Option<&VideoDriver>,
+    progress: &Progress,
+) -> Result<TemporaryFile, ExitError> {
     progress.begin(Phase::Initramfs);
     let usage = |error: &dyn std::fmt::Display| ExitError::usage(error.to_string());
     let modules = match modules {
         Some(directory) => {
             let tree = ModuleTree::open(directory).map_err(|error| usage(&error))?;
-            let driver = tree.video_driver().ok_or_else(|| {
-                ExitError::usage(format!(
-                    "the module tree {} has neither hyperv_drm nor hyperv_fb",
-                    directory.display()
-                ))
-                .with_hint("build the kernel with CONFIG_DRM_HYPERV=m or CONFIG_FB_HYPERV=m")
-            })?;
-            tree.closure(&[BUS_MODULE, driver]).map_err(|error| usage(&error))?
+            let closure = match driver {
+                Some(driver) => tree.closure_with(&[BUS_MODULE], driver),
+                None => tree.closure(&[BUS_MODULE, own_driver(&tree, directory)?]),
+            };
+            closure.map_err(|error| usage(&error))?
         }
-        None => Vec::new(),
+        None => driver.map(VideoDriver::module).into_iter().collect(),
     };
     let image = Initramfs::with_agent(Role::Guest, &modules).to_bytes().map_err(|error| usage(&error))?;
     let file = TemporaryFile::with("initramfs", &image)
         .map_err(|error| ExitError::cannot_run(format!("cannot write the initramfs: {error}")))?;
     progress.done(&format!("{} modules, {} KiB", modules.len(), image.len() >> 10));
     Ok(file)
+}
+
+/// The video driver that the kernel came with.
+fn own_driver(tree: &ModuleTree, directory: &Path) -> Result<&'static str, ExitError> {
+    tree.video_driver().ok_or_else(|| {
+        ExitError::usage(format!(
+            "the module tree {} has neither hyperv_drm nor hyperv_fb",
+            directory.display()
+        ))
+        .with_hint("build the kernel with CONFIG_DRM_HYPERV=m or CONFIG_FB_HYPERV=m")
+    })
 }
 
 /// The kernel's command line: the console on the first serial port, nothing printed on the text console that a

@@ -156,6 +156,7 @@ fn inputs(args: &RunArgs, cache: &Path) -> Vec<PathBuf> {
             Userland::Agent { modules } => inputs.extend(modules.clone()),
         }
     }
+    inputs.extend(args.driver.as_ref().map(|driver| driver.path.clone()));
     inputs
 }
 

@@ -121,6 +121,7 @@ fn build_report(
         package: guest.package.clone(),
         version: guest.version.clone(),
         sha256: Some(guest.sha256.clone()),
+        driver_sha256: args.driver.as_ref().map(|driver| driver.sha256.clone()),
         simulated: false,
         resets: vm.resets(),
     };

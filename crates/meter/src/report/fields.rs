@@ -34,6 +34,7 @@ fields! {
     "guest.package", "string or null", "Distribution package that the kernel is from";
     "guest.version", "string or null", "Version of that package";
     "guest.sha256", "64 hex digits or null", "SHA-256 of the package file or, without a package, of the kernel image";
+    "guest.driver_sha256", "64 hex digits or null", "SHA-256 of the video driver's module, unpacked, where it is not the kernel's own";
     "guest.simulated", "bool", "The guest is the one that the program simulates";
     "guest.resets", "count", "Times the guest reset its machine, or was reset, and was run on; everything else in the report is of all of it";
     "device.vmbus_version", "string or null", "VMBus version that guest and host agreed on, as `5.3`";

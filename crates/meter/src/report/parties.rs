@@ -58,6 +58,8 @@ pub struct Guest {
     pub version: Option<String>,
     /// SHA-256 of the package file or, without a package, of the kernel image; 64 hexadecimal digits.
     pub sha256: Option<String>,
+    /// SHA-256 of the video driver's module, unpacked, where it is not the kernel's own; 64 hexadecimal digits.
+    pub driver_sha256: Option<String>,
     /// This is the guest that the program simulates, not a real one.
     pub simulated: bool,
     /// Times its machine was reset and run on.

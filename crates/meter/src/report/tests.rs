@@ -145,6 +145,7 @@ fn what_was_not_measured_is_null() {
         "/host/kernel",
         "/guest/kernel",
         "/guest/sha256",
+        "/guest/driver_sha256",
         "/device/vmbus_version",
         "/device/mode",
         "/device/vram/kind",
