@@ -191,6 +191,12 @@ impl MemorySlots {
         &self.windows
     }
 
+    /// Slots in use, those of RAM included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).slots.len()
+    }
+
     /// The VM that the slots belong to.
     #[must_use]
     pub fn vm(&self) -> &Arc<VmFd> {

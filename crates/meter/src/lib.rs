@@ -10,6 +10,7 @@
 //! | [`window`] | the busiest second |
 //! | [`distribution`] | percentiles of intervals and latencies |
 //! | [`device`] | what guest and host agreed on |
+//! | [`life`] | how often the driver came and went |
 //! | [`measurement`] | what workloads did, against what KVM saw |
 //! | [`budget`] | limits that a workload has to keep |
 //! | [`compare`] | whether one guest does better than another |
@@ -20,6 +21,7 @@ pub mod compare;
 pub mod counters;
 pub mod device;
 pub mod distribution;
+pub mod life;
 pub mod measurement;
 mod meter;
 pub mod report;

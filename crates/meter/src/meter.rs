@@ -8,6 +8,7 @@ use vmbus::ChannelId;
 use crate::counters::Counters;
 use crate::device::DeviceFacts;
 use crate::distribution::Distribution;
+use crate::life::Life;
 use crate::window::BusiestSecond;
 
 /// Channels whose doorbells are counted apart; relids end at 2047.
@@ -29,6 +30,7 @@ pub struct Meter {
     last_repaint_ns: Option<u64>,
     last_fault: Option<FaultEvent>,
     device: DeviceFacts,
+    life: Life,
 }
 
 /// A moment of a run, to be handed to [`Meter::since`].
@@ -61,6 +63,17 @@ impl Meter {
     #[must_use]
     pub fn device(&self) -> &DeviceFacts {
         &self.device
+    }
+
+    /// How often the guest's driver came and went.
+    #[must_use]
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// The guest is asked to crash at `at_ns`: what it sends from now on is counted apart too.
+    pub fn crash_asked(&mut self, at_ns: u64) {
+        self.life.crash_asked(at_ns);
     }
 
     /// Doorbell rings of the video channel, or `None` if nobody said which one that is.
@@ -156,11 +169,13 @@ impl Observer for Meter {
         add(&mut self.counters.packet_bytes, bytes as u64);
     }
 
-    fn control(&mut self, _at_ns: u64, event: &ControlEvent) {
+    fn control(&mut self, at_ns: u64, event: &ControlEvent) {
         self.device.control(event);
+        self.life.control(at_ns, event);
     }
 
     fn video(&mut self, _at_ns: u64, event: &VideoEvent) {
+        self.life.video(event);
         if self.device.video(event) {
             add(&mut self.counters.situation_changes, 1);
         }
@@ -176,6 +191,7 @@ impl Observer for Meter {
         add(&mut counters.rejected_rects, u64::from(dirt.rejected_rects));
         add(&mut counters.declared_px, dirt.declared_px);
         add(&mut counters.changed_px, dirt.changed_px);
+        self.life.dirt();
         self.busiest.record(dirt.done_ns);
         self.latency.record_ns(dirt.done_ns.saturating_sub(dirt.doorbell_ns));
         if let Some(last) = self.last_dirt_ns {

@@ -52,6 +52,11 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
         self.server.channel_count()
     }
 
+    /// Lists of pages that the guest has lent to all channels together and not taken back.
+    pub fn gpadls(&self) -> usize {
+        self.server.gpadl_count()
+    }
+
     /// A rescinded relid is free: what comes after it takes its place.
     pub(super) fn released(&mut self, channel: ChannelId) {
         for slot in &mut self.slots {

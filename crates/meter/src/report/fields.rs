@@ -48,6 +48,15 @@ fields! {
     "device.vram.bytes", "bytes or null", "Size of the VRAM";
     "device.vram.refused", "count", "Times the guest declared VRAM where it may not lie, and got no acknowledgement";
     "device.situation_changes", "count", "Times the guest changed the shape of its screen, the first one included; a repetition is no change";
+    "life.contacts", "count", "Contacts with the bus that were answered with a version: kernels that started or woke up";
+    "life.channel_opens", "count", "Channels that the guest opened, all devices together";
+    "life.channel_closes", "count", "Channels that were closed, by either side";
+    "life.vram_gpas", "list of hex strings", "Addresses at which the guest had its VRAM, each once, lowest first, at most 64";
+    "life.last_dirt_ms", "ms or null", "When the last DIRT message was carried out, from the start of the run";
+    "life.unload_ms", "ms or null", "When the guest last left the bus (UNLOAD); if it was asked to crash, only if that was later";
+    "life.crash_asked_ms", "ms or null", "When the guest was asked to crash";
+    "life.dirt_after_crash", "count or null", "DIRT messages from then on";
+    "life.dirt_after_unload", "count or null", "Those among them that came after the guest had left the bus";
     "traffic.dirt_messages", "count", "DIRT messages carried out";
     "traffic.dirt_rects", "count", "Rectangles in them, rejected ones included";
     "traffic.declared_px", "px", "Pixels of the accepted rectangles after clipping to the screen, overlaps counted each time";

@@ -6,6 +6,7 @@
 mod device;
 mod exits;
 pub mod fields;
+mod life;
 mod parties;
 mod traffic;
 mod write;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use device::{Device, VramReport};
 pub use exits::Exits;
+pub use life::LifeReport;
 pub use parties::{Check, Console, Guest, Host, Kvm, Synic};
 pub use traffic::{Faults, IntervalMs, LatencyUs, Percentiles, Traffic};
 pub use write::ReportError;
@@ -34,6 +36,8 @@ pub struct Report {
     pub guest: Guest,
     /// What guest and host agreed on.
     pub device: Device,
+    /// How often the driver came and went.
+    pub life: LifeReport,
     /// Refresh traffic of the whole run.
     pub traffic: Traffic,
     /// Latencies of the whole run.
@@ -57,6 +61,7 @@ impl Report {
             host,
             guest,
             device: Device::of(meter, generation),
+            life: LifeReport::of(meter),
             traffic: Traffic::of(meter),
             latency_us: LatencyUs::of(meter),
             exits: Exits::default(),

@@ -106,7 +106,6 @@ impl Gpadls {
         self.0.clear();
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

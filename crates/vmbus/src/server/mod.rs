@@ -168,6 +168,12 @@ impl Server {
         self.channels.find(channel).is_some_and(|channel| !channel.is_closed())
     }
 
+    /// GPADLs of all channels together, incomplete ones included. At most [`ServerConfig::max_gpadls`].
+    #[must_use]
+    pub fn gpadl_count(&self) -> usize {
+        self.gpadls.len()
+    }
+
     /// Page numbers of a complete GPADL of `channel`.
     #[must_use]
     pub fn gpadl_gpns(&self, channel: ChannelId, gpadl: GpadlId) -> Option<&[u64]> {
