@@ -19,6 +19,17 @@ pub struct Distribution {
     longest_us: u64,
 }
 
+/// One bar of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bar {
+    /// Durations from here on, in microseconds.
+    pub from_us: f64,
+    /// Durations below this.
+    pub to_us: f64,
+    /// How many.
+    pub count: u64,
+}
+
 impl Distribution {
     /// Takes one duration of `ns` nanoseconds.
     pub fn record_ns(&mut self, ns: u64) {
@@ -43,6 +54,27 @@ impl Distribution {
     pub fn percentile_us(&self, share: f64) -> Option<u64> {
         let durations = self.durations.as_ref().filter(|durations| !durations.is_empty())?;
         Some(durations.lowest_equivalent(durations.value_at_quantile(share)))
+    }
+
+    /// A histogram with `per_decade` bars for each power of ten, ascending; bars without a duration are left out. Those
+    /// below a microsecond are one bar.
+    #[must_use]
+    pub fn bars(&self, per_decade: u32) -> Vec<Bar> {
+        let mut bars: Vec<Bar> = Vec::new();
+        let per_decade = f64::from(per_decade.max(1));
+        let recorded = self.durations.iter().flat_map(Histogram::iter_recorded);
+        for (us, count) in recorded.map(|value| (value.value_iterated_to(), value.count_at_value())) {
+            // Exact: no duration is longer than an hour.
+            let us = us as f64;
+            let step = (us.log10() * per_decade).floor();
+            let bound = |step: f64| 10_f64.powf(step / per_decade);
+            let (from_us, to_us) = if us < 1.0 { (0.0, 1.0) } else { (bound(step), bound(step + 1.0)) };
+            match bars.last_mut() {
+                Some(last) if us < last.to_us => last.count += count,
+                _ => bars.push(Bar { from_us, to_us, count }),
+            }
+        }
+        bars
     }
 
     /// The longest duration, or `None` before the first one.
@@ -92,6 +124,17 @@ mod tests {
         assert_eq!(thousand.percentile_us(0.5), Some(500));
         assert_eq!(thousand.percentile_us(0.99), Some(990));
         assert_eq!(thousand.longest_us(), Some(1_000));
+    }
+
+    #[test]
+    fn bars_ascend_hold_their_durations_and_lose_none() {
+        let bars = distribution([0, 1, 7, 48_000, 48_100, 3_000_000]).bars(10);
+        assert_eq!(bars.iter().map(|bar| bar.count).sum::<u64>(), 6);
+        assert_eq!((bars[0].from_us, bars[0].to_us, bars[0].count), (0.0, 1.0, 1));
+        assert!(bars.windows(2).all(|pair| pair[0].to_us <= pair[1].from_us * (1.0 + 1e-9)), "{bars:?}");
+        let twins = bars.iter().find(|bar| bar.count == 2).expect("a bar of two");
+        assert!(twins.from_us <= 48_000.0 && 48_100.0 < twins.to_us, "{twins:?}");
+        assert_eq!(Distribution::default().bars(10), []);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! pages of 4 KiB. *Changed* is what a comparison of pixels found. A value that was not measured is null, never zero.
 
 mod quantity;
+mod traffic;
 mod workload;
 
 use serde::{Deserialize, Serialize};
 
 pub use quantity::{Better, Kind, QUANTITIES, Quantity};
+pub use traffic::{SharedTraffic, TrafficWindow, UNWANTED_AFTER_NS};
 pub use workload::{
     Bucket, Costs, Heat, Latencies, MissedArea, Spread, StaleTiles, TimelinePoint, WorkloadResult,
 };
