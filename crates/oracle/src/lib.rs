@@ -13,9 +13,13 @@
 //! | [`window`] | what it found |
 #![forbid(unsafe_code)]
 
+mod delays;
 mod oracle;
+mod screen;
 pub mod settings;
 mod shared;
+mod states;
+mod tally;
 pub mod window;
 pub mod write_log;
 

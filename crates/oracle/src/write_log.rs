@@ -165,7 +165,7 @@ mod tests {
             let mut written = WrittenPages::new(pages);
             assert!(written.is_empty());
             written.insert_all();
-            assert!(written.runs().eq([0..pages]));
+            assert!(written.runs().eq(std::iter::once(0..pages)));
             assert_eq!(written.count(), pages);
         }
     }

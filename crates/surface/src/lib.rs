@@ -7,7 +7,7 @@
 
 pub mod damage;
 pub mod demand;
-mod pixels;
+pub mod pixels;
 pub mod surface;
 pub mod vram;
 

@@ -10,24 +10,29 @@ use synthvid::PixelFormat;
 
 /// Pixels in one chunk: 4 KiB, so that it is still in the first-level cache when it is compared. Larger chunks
 /// measured slower.
-pub(crate) const CHUNK_PX: usize = 1024;
+pub const CHUNK_PX: usize = 1024;
 
 /// Red, green and blue of a surface pixel.
-const RGB_MASK: u32 = 0x00ff_ffff;
+pub const RGB_MASK: u32 = 0x00ff_ffff;
 
 /// Room for one chunk, in either format; kept so that no copy allocates.
-pub(crate) struct Scratch {
+pub struct Scratch {
     words: Box<[u32; CHUNK_PX]>,
     halves: Box<[u16; CHUNK_PX]>,
 }
 
 impl Scratch {
-    pub(crate) fn new() -> Self {
+    /// Room for one chunk.
+    #[must_use]
+    pub fn new() -> Self {
         Self { words: Box::new([0; CHUNK_PX]), halves: Box::new([0; CHUNK_PX]) }
     }
 
-    /// Fills `count` pixels of the chunk with bytes that `read` provides, and gives them as XRGB8888 with X = 0.
-    pub(crate) fn load<E>(
+    /// Fills `count` pixels of the chunk, [`CHUNK_PX`] at most, with bytes that `read` provides, and gives them as
+    /// XRGB8888, whose X means nothing.
+    ///
+    /// *Errors*: those of `read`.
+    pub fn load<E>(
         &mut self,
         format: PixelFormat,
         count: usize,
@@ -54,24 +59,38 @@ impl Scratch {
     }
 }
 
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Compares and copies pixels with the widest vectors that this machine has.
 #[derive(Clone, Copy)]
-pub(crate) struct PixelLoops(Arch);
+pub struct PixelLoops(Arch);
 
 impl PixelLoops {
     /// Asks the processor.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         Self(Arch::new())
     }
 
     /// Makes `target` equal to `source` and gives the number of pixels whose colour changed.
-    pub(crate) fn copy_changed(self, target: &mut [u32], source: &[u32]) -> u32 {
+    pub fn copy_changed(self, target: &mut [u32], source: &[u32]) -> u32 {
         self.0.dispatch(|| copy_changed(target, source))
     }
 
     /// The number of pixels whose colours differ; X counts for nothing.
-    pub(crate) fn count_changed(self, target: &[u32], source: &[u32]) -> u32 {
+    #[must_use]
+    pub fn count_changed(self, target: &[u32], source: &[u32]) -> u32 {
         self.0.dispatch(|| count_changed(target, source))
+    }
+}
+
+impl Default for PixelLoops {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,0 +1,4 @@
+//! The oracle against a naive model that knows every pixel: neither invents damage nor misses any.
+
+mod definitions;
+mod rig;
