@@ -13,6 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 mod apt;
+mod build_tree;
 mod known;
 mod remembered;
 mod sources;
@@ -21,6 +22,7 @@ mod whereabouts;
 
 use self::sources::Sources;
 pub use self::{
+    build_tree::{BuildTree, build_tree},
     known::{KNOWN_GUESTS, KnownGuest},
     whereabouts::{Whereabouts, look_up},
 };
@@ -211,23 +213,7 @@ fn download(
     fs::create_dir(&tree).map_err(cache_error("create", &tree))?;
 
     for part in package.files() {
-        step(FetchStep::Downloading { package: part.name.clone(), bytes: part.bytes });
-        let directory = work.path().join(&part.name);
-        fs::create_dir(&directory).map_err(cache_error("create", &directory))?;
-        let file = apt::download(part, &sources, &directory)?;
-        step(FetchStep::Verifying);
-        let found = sha256(&file).map_err(cache_error("read", &file))?;
-        if found != part.sha256 {
-            return Err(PackageError::Checksum {
-                package: part.name.clone(),
-                expected: part.sha256.clone(),
-                found,
-            });
-        }
-        step(FetchStep::Unpacking);
-        let mut dpkg = Command::new("dpkg-deb");
-        dpkg.arg("--extract").arg(&file).arg(tree.join("root"));
-        apt::run(dpkg, &part.name)?;
+        unpack(part, &sources, work.path(), &tree.join("root"), step)?;
     }
     unpacked::describe(&tree, package, guest)?;
 
@@ -241,6 +227,35 @@ fn download(
         path: place,
         source: io::ErrorKind::Other.into(),
     })
+}
+
+/// Downloads one package into `work`, compares its checksum with the index and unpacks it into `root`.
+fn unpack(
+    package: &apt::Package,
+    sources: &Sources,
+    work: &Path,
+    root: &Path,
+    step: &mut dyn FnMut(FetchStep),
+) -> Result<(), PackageError> {
+    step(FetchStep::Downloading { package: package.name.clone(), bytes: package.bytes });
+    let directory = work.join(&package.name);
+    let cache_error =
+        |action, path: &Path, source| PackageError::Cache { action, path: path.to_owned(), source };
+    fs::create_dir(&directory).map_err(|error| cache_error("create", &directory, error))?;
+    let file = apt::download(package, sources, &directory)?;
+    step(FetchStep::Verifying);
+    let found = sha256(&file).map_err(|error| cache_error("read", &file, error))?;
+    if found != package.sha256 {
+        return Err(PackageError::Checksum {
+            package: package.name.clone(),
+            expected: package.sha256.clone(),
+            found,
+        });
+    }
+    step(FetchStep::Unpacking);
+    let mut dpkg = Command::new("dpkg-deb");
+    dpkg.arg("--extract").arg(&file).arg(root);
+    apt::run(dpkg, &package.name).map(drop)
 }
 
 #[cfg(test)]

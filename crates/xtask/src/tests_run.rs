@@ -12,8 +12,8 @@ use crate::{process, setup};
 /// Names what a machine must be able to do: a test that would skip for want of it fails instead.
 const REQUIRE: &str = "VMBUS_EMU_REQUIRE";
 /// What CI must be able to do: the user-space SynIC on its own /dev/kvm, the KVM lab (and the in-kernel SynIC in
-/// it), and real guest kernels.
-const REQUIRED_IN_CI: &str = "kvm,lab,kernels";
+/// it), real guest kernels, and drivers built for them.
+const REQUIRED_IN_CI: &str = "kvm,lab,kernels,drivers";
 /// Tells tests of the command line where the program is.
 const PROGRAM: &str = "VMBUS_EMU_PROGRAM";
 

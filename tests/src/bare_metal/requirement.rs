@@ -1,6 +1,6 @@
 //! Skipping what this host cannot do, unless somebody insists.
 
-/// Comma-separated names of what must be there: `kvm`, `synic-kernel`, `lab`, `kernels`, `namespaces`.
+/// Comma-separated names of what must be there: `kvm`, `synic-kernel`, `lab`, `kernels`, `drivers`, `namespaces`.
 pub const REQUIRE: &str = "VMBUS_EMU_REQUIRE";
 
 /// KVM's own SynIC. A host that lacks it leaves its tests to the KVM lab, which has it.

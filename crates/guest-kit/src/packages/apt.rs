@@ -22,6 +22,14 @@ pub(super) struct Package {
     pub(super) companions: Vec<Self>,
 }
 
+/// A package's record, as far as it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) package: Package,
+    /// What it depends on, as the index has it.
+    pub(super) depends: String,
+}
+
 impl Package {
     /// It and its companions.
     pub(super) fn files(&self) -> impl Iterator<Item = &Self> {
@@ -47,7 +55,7 @@ pub(super) fn newest(guest: &KnownGuest, sources: &Sources) -> Result<Package, S
     numbers.sort_unstable();
     let record = |name: &str| {
         let record = output(sources.command("apt-cache").args(["show", "--no-all-versions", name]));
-        record.ok().as_deref().and_then(parse_record)
+        record.ok().as_deref().and_then(parse_record).map(|record| record.package)
     };
     // pkgnames also lists what is only mentioned, or installed and long gone from the index: take the newest with a record.
     for (_, name) in numbers.iter().rev() {
@@ -58,6 +66,12 @@ pub(super) fn newest(guest: &KnownGuest, sources: &Sources) -> Result<Package, S
         }
     }
     Err(format!("the package index has no package {}", guest.pattern()))
+}
+
+/// Every version of a package that the index has, the newest first. The error is the reason why it cannot tell.
+pub(super) fn records(name: &str, sources: &Sources) -> Result<Vec<Record>, String> {
+    let records = output(sources.command("apt-cache").args(["show", "--all-versions", name]))?;
+    Ok(records.split("\n\n").filter_map(parse_record).collect())
 }
 
 /// Downloads a package's file into `directory`, which has no other.
@@ -113,7 +127,7 @@ fn command_line(command: &Command) -> String {
 }
 
 /// The first record of `apt-cache show`. None if it has no file to download, as a locally installed package.
-fn parse_record(record: &str) -> Option<Package> {
+fn parse_record(record: &str) -> Option<Record> {
     let record = record.split("\n\n").next()?;
     let field = |name: &str| {
         record.lines().find_map(|line| {
@@ -121,13 +135,14 @@ fn parse_record(record: &str) -> Option<Package> {
             Some(value.trim().to_owned())
         })
     };
-    Some(Package {
+    let package = Package {
         name: field("Package")?,
         version: field("Version")?,
         sha256: field("SHA256")?.to_ascii_lowercase(),
         bytes: field("Size")?.parse().ok()?,
         companions: Vec::new(),
-    })
+    };
+    Some(Record { package, depends: field("Depends").unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -138,6 +153,7 @@ mod tests {
         Source: linux-signed-amd64 (6.1.192+2)\n\
         Version: 6.1.192-2\n\
         Installed-Size: 105548\n\
+        Depends: kmod, linux-base (>= 4.3~)\n\
         Description: Linux 6.1\n Version: not this one\n\
         Size: 26713492\n\
         SHA256: E7D02B943971EDCB8790E256C02CFAB3BCA6C3D37C1BF25392A57C71300615EE\n\n\
@@ -145,7 +161,8 @@ mod tests {
 
     #[test]
     fn first_record_of_the_index_is_parsed() {
-        let package = parse_record(RECORD).unwrap();
+        let Record { package, depends } = parse_record(RECORD).unwrap();
+        assert_eq!(depends, "kmod, linux-base (>= 4.3~)");
         assert_eq!(package.directory_name(), "linux-image-6.1.0-56-cloud-amd64_6.1.192-2");
         assert_eq!(package.bytes, 26_713_492);
         assert!(package.sha256.starts_with("e7d02b94"), "{}", package.sha256);

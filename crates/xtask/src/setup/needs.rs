@@ -54,6 +54,30 @@ pub(super) const NEEDS: &[Need] = &[
         probe: Probe::Program("qemu-system-x86_64"),
     },
     Need {
+        thing: "make",
+        purpose: "building wrong guest drivers, which tests must catch",
+        package: "make",
+        probe: Probe::Program("make"),
+    },
+    Need {
+        thing: "gcc-12",
+        purpose: "building them with the guest kernel's compiler",
+        package: "gcc-12",
+        probe: Probe::Program("gcc-12"),
+    },
+    Need {
+        thing: "libelf.so.1",
+        purpose: "the kernel's own programs in that build",
+        package: "libelf1",
+        probe: Probe::Library("libelf.so.1"),
+    },
+    Need {
+        thing: "xz",
+        purpose: "unpacking the driver's source",
+        package: "xz-utils",
+        probe: Probe::Program("xz"),
+    },
+    Need {
         thing: "iasl",
         purpose: "tests that read our ACPI tables back",
         package: "acpica-tools",
