@@ -2,5 +2,6 @@
 
 mod definitions;
 mod naive;
+mod omissions;
 mod random;
 mod rig;
