@@ -13,7 +13,7 @@ use crate::{process, setup};
 const REQUIRE: &str = "VMBUS_EMU_REQUIRE";
 /// What CI must be able to do: the user-space SynIC on its own /dev/kvm, the KVM lab (and the in-kernel SynIC in
 /// it), real guest kernels, and drivers built for them.
-const REQUIRED_IN_CI: &str = "kvm,lab,kernels,drivers";
+const REQUIRED_IN_CI: &str = "kvm,lab,kernels,drivers,chromium";
 /// Tells tests of the command line where the program is.
 const PROGRAM: &str = "VMBUS_EMU_PROGRAM";
 

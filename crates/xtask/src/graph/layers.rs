@@ -93,6 +93,14 @@ pub(super) const LAYERS: &[Package] = &[
         never: &["hv-kvm", "kvm-ioctls"],
         ..PLAIN
     },
+    Package {
+        name: "report-page",
+        layer: 4,
+        // Pictures come to it as the bytes of a PNG file, so that a page can be made where nothing can be drawn.
+        may_use: &["meter"],
+        never: &["hv-kvm", "image", "kvm-ioctls"],
+        ..PLAIN
+    },
     Package { name: "guest-kit", layer: 4, may_use: &["guest-agent"], never: &["device-model"], ..PLAIN },
     Package {
         name: "vmbus-emu",
@@ -108,6 +116,7 @@ pub(super) const LAYERS: &[Package] = &[
             "hv-kvm",
             "meter",
             "oracle",
+            "report-page",
             "surface",
             "synic",
             "synthinput",
@@ -129,6 +138,7 @@ pub(super) const LAYERS: &[Package] = &[
             "hv-kvm",
             "meter",
             "oracle",
+            "report-page",
             "surface",
             "synic",
             "synthinput",

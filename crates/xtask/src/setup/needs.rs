@@ -83,6 +83,12 @@ pub(super) const NEEDS: &[Need] = &[
         package: "acpica-tools",
         probe: Probe::Program("iasl"),
     },
+    Need {
+        thing: "chromium",
+        purpose: "tests that open the page of a measurement",
+        package: "chromium",
+        probe: Probe::Program("chromium"),
+    },
 ];
 
 impl Need {
