@@ -52,6 +52,8 @@ struct Slot<M> {
     channel: Option<ChannelId>,
     /// The relid of a new offer, which the guest hears of when it has let go of the rescinded one.
     next: Option<ChannelId>,
+    /// The channel was taken away, and its device has something left that the guest may still use.
+    withdrawn: bool,
     device: Box<dyn ChannelDevice>,
     open: Option<OpenChannel<M>>,
 }
@@ -87,7 +89,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
     /// *Errors*: [`OfferError`], if the device is on offer already or the table is full.
     pub fn add_device(&mut self, device: Box<dyn ChannelDevice>) -> Result<ChannelId, OfferError> {
         let channel = self.server.offer(device.offer())?;
-        self.slots.push(Slot { channel: Some(channel), next: None, device, open: None });
+        self.slots.push(Slot { channel: Some(channel), next: None, withdrawn: false, device, open: None });
         self.carry_out();
         Ok(channel)
     }
@@ -299,7 +301,14 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
         let Some(open) = self.slot_mut(channel).and_then(|slot| slot.open.take()) else { return };
         open.close(&*self.parts.doorbells);
         self.changes.push_back(DoorbellChange::Closed(channel));
-        self.with_device(channel, |device, context| device.closed(context));
+        if self.server.is_rescinded(channel) {
+            if let Some(slot) = self.slot_mut(channel) {
+                slot.withdrawn = true;
+            }
+            self.with_device(channel, |device, context| device.withdrawn(context));
+        } else {
+            self.with_device(channel, |device, context| device.closed(context));
+        }
         let now_ns = self.now_ns();
         self.observer.control(now_ns, &ControlEvent::Closed(channel));
     }

@@ -12,7 +12,7 @@ use crate::observer::Observer;
 /// It sees whole packet payloads and never a ring, a doorbell or an eventfd, so it cannot tell which SynIC, or
 /// which simulated guest, is at the other end.
 pub trait ChannelDevice: Any + Send {
-    /// What to offer. Asked once, when the device is put on the bus.
+    /// What to offer. Asked when the device is put on the bus, and whenever it is offered again.
     fn offer(&self) -> OfferParams;
 
     /// The guest opened the channel.
@@ -30,6 +30,12 @@ pub trait ChannelDevice: Any + Send {
 
     /// The channel was closed, by the guest or because of its fault: forget everything that it set up.
     fn closed(&mut self, context: &mut DeviceContext<'_>);
+
+    /// The host took the channel away and the guest may not know it yet: forget everything but the memory that the guest's driver
+    /// writes to by itself, since a driver cannot stop at once. [`ChannelDevice::closed`] follows when the guest has let go.
+    fn withdrawn(&mut self, context: &mut DeviceContext<'_>) {
+        self.closed(context);
+    }
 
     /// The time that [`ChannelDevice::deadline_ns`] named has come, or passed.
     fn tick(&mut self, context: &mut DeviceContext<'_>);

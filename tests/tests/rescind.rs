@@ -37,6 +37,11 @@ fn heard(sim: &mut InProcess) -> Result<(Vec<MessageType>, Option<ChannelId>)> {
     Ok((kinds, offered))
 }
 
+/// Whether the host has the guest's VRAM.
+fn is_mapped(sim: &InProcess) -> bool {
+    sim.meter.with(|meter| meter.device().vram_mapped)
+}
+
 fn release(channel: ChannelId) -> RelidReleased {
     RelidReleased { relid: channel.0.into() }
 }
@@ -54,12 +59,15 @@ fn rescinded_device_closes_and_is_offered_under_a_new_relid_once_the_guest_let_g
     assert_ne!(old, new);
     assert_eq!(heard(&mut sim)?, (vec![MessageType::RescindChannelOffer], None));
 
+    assert!(is_mapped(&sim), "the guest's driver may be in the middle of a copy");
+
     // As Linux does: it closes, keeps its rings to itself, and releases.
     post(&mut sim, &CloseChannel { relid: old.0.into() })?;
     assert_eq!(heard(&mut sim)?, (vec![], None), "an offer of a device that the guest still knows");
     post(&mut sim, &release(old))?;
     assert_eq!(heard(&mut sim)?, (vec![MessageType::OfferChannel], Some(new)));
     assert!(!sim.bus.is_releasing::<Synthvid>());
+    assert!(!is_mapped(&sim), "VRAM outlives the channel");
     assert_eq!(sim.bus.relids(), 1);
     sim.boot()?;
     assert_eq!(sim.video_channel().map(|(channel, _)| channel), Some(new));

@@ -1,6 +1,7 @@
 //! Taking a device away from a running guest, and offering it again.
 //!
-//! A rescinded device stays in the bus. Its channel closes at once; the guest removes its driver and then releases the
+//! A rescinded device stays in the bus. Its channel closes at once, but memory that the guest's driver writes to by itself stays
+//! until the guest has let go, see [`ChannelDevice::withdrawn`]; the guest removes its driver and then releases the
 //! relid, which it may never do. A new offer has a relid of its own and waits for that release, because Linux warns about
 //! an offer of a device that it still knows. Whatever the guest does, a device has at most two relids.
 
@@ -59,6 +60,9 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
 
     /// A rescinded relid is free: what comes after it takes its place.
     pub(super) fn released(&mut self, channel: ChannelId) {
+        if self.slot_mut(channel).is_some_and(|slot| std::mem::take(&mut slot.withdrawn)) {
+            self.with_device(channel, |device, context| device.closed(context));
+        }
         for slot in &mut self.slots {
             if slot.next == Some(channel) {
                 slot.next = None;

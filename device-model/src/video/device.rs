@@ -250,13 +250,17 @@ impl Synthvid {
         self.tell_scanout(context.now_ns, context.observer);
     }
 
-    /// Lets go of what the guest set up; the last picture stays.
-    fn release(&mut self, context: &mut DeviceContext<'_>) {
-        context.observer.take_stock(context.now_ns);
+    fn forget_handshake(&mut self) {
         self.vsp.reset();
         self.implied.clear();
         self.situation = None;
         self.dirt_told = None;
+    }
+
+    /// Lets go of what the guest set up; the last picture stays.
+    fn release(&mut self, context: &mut DeviceContext<'_>) {
+        context.observer.take_stock(context.now_ns);
+        self.forget_handshake();
         if self.vram.take().is_some() {
             self.mapper.unmap();
             context.observer.video(context.now_ns, &VideoEvent::VramUnmapped);
@@ -317,6 +321,14 @@ impl ChannelDevice for Synthvid {
 
     fn closed(&mut self, context: &mut DeviceContext<'_>) {
         self.release(context);
+    }
+
+    /// VRAM stays where it is: hyperv_fb goes on copying its screen until it has been removed, and without memory behind it each
+    /// byte of a row would be an exit.
+    fn withdrawn(&mut self, context: &mut DeviceContext<'_>) {
+        context.observer.take_stock(context.now_ns);
+        self.forget_handshake();
+        self.tell_scanout(context.now_ns, context.observer);
     }
 
     fn tick(&mut self, context: &mut DeviceContext<'_>) {
