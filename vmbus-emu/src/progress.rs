@@ -32,12 +32,14 @@ pub(crate) enum Phase {
     Kms,
     /// The text console, up to a quiet ring.
     Console,
+    /// Keys and pointer movements, up to the guest's report of them.
+    Input,
     /// Pictures and report.
     Report,
 }
 
 impl Phase {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Download,
         Self::Initramfs,
         Self::LabBoot,
@@ -46,6 +48,7 @@ impl Phase {
         Self::Draw,
         Self::Kms,
         Self::Console,
+        Self::Input,
         Self::Report,
     ];
 
@@ -59,6 +62,7 @@ impl Phase {
             Self::Draw => "draw",
             Self::Kms => "KMS",
             Self::Console => "console",
+            Self::Input => "input",
             Self::Report => "report",
         }
     }

@@ -91,6 +91,13 @@ pub enum Command {
         /// How long, in milliseconds.
         ms: u32,
     },
+    /// Listens to the input devices on VMBus: [`Event::InputReady`] as soon as it does, [`Event::Input`] before `done`.
+    Input {
+        /// How many devices to wait for before listening, a few seconds at most.
+        devices: u32,
+        /// How long to listen, in milliseconds.
+        ms: u32,
+    },
     /// Sends `hello`, and `driver` or `no_driver`, again.
     Info,
     /// Something that happens to the video driver besides drawing.
@@ -130,6 +137,13 @@ pub enum Event {
     Done(Done),
     /// The text console, as the kernel holds it.
     Vcs(Vcs),
+    /// From now on nothing that the input devices report is lost.
+    InputReady {
+        /// The devices' names.
+        devices: Vec<String>,
+    },
+    /// What the input devices reported.
+    Input(Input),
     /// Something worth reading by a person.
     Log {
         /// One line.
@@ -201,6 +215,28 @@ pub struct Vcs {
     pub text: Vec<String>,
     /// The attribute byte that all cells have in common; none if they differ.
     pub attribute: Option<u8>,
+}
+
+/// Events of the guest's input devices, in the order in which they were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// The first few hundred.
+    pub events: Vec<InputEvent>,
+    /// How many more there were.
+    pub more: u64,
+}
+
+/// One event (Linux `struct input_event`, its time left out).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputEvent {
+    /// The device's name.
+    pub device: String,
+    /// `EV_KEY` 1, `EV_REL` 2 or `EV_ABS` 3.
+    pub kind: u16,
+    /// Which key, button or axis.
+    pub code: u16,
+    /// Key: 0 up, 1 down, 2 repeated; otherwise what the axis says.
+    pub value: i32,
 }
 
 /// Line `number` (from 1) of the `count` lines that [`Command::Console`] prints: printable ASCII, 63 characters, different for every

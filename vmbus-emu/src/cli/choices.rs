@@ -59,6 +59,8 @@ pub(crate) enum Scenario {
     Boot,
     /// Reboots, once or --repeat times, and after each draws and prints as demo does; nothing may be left behind.
     Reboot,
+    /// Types and points, and compares what the guest's drivers report. Needs a keyboard or a mouse.
+    Input,
     /// Nothing: the guest decides when it is done.
     None,
 }

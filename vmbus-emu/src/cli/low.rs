@@ -54,7 +54,8 @@ pub(super) struct Run {
     /// Video driver of your own, hyperv_fb.ko or hyperv_drm.ko, in place of the guest's.
     #[arg(long, value_name = "FILE", conflicts_with = "initrd")]
     pub(super) driver: Option<PathBuf>,
-    /// Device and its keys; "help" lists them. Without it: hyperv-synthvid with every default.
+    /// Device and its keys; "help" lists all. May be given again, once for each kind; hyperv-synthvid is there
+    /// without being named.
     #[arg(long, value_name = "NAME[,KEY=VALUE...]")]
     pub(super) device: Vec<String>,
     /// Highest VMBus version to accept.

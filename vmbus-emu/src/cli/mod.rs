@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use device_model::options::DeviceOptions;
+use device_model::options::DeviceSet;
 
 pub(crate) use choices::{Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
 pub(crate) use run::{GuestSource, RunArgs, Userland};
@@ -114,18 +114,9 @@ fn stop_for_device_help(devices: &[String]) -> Result<(), Stop> {
     if devices.iter().any(|text| text == "help") { Err(Stop::DeviceHelp) } else { Ok(()) }
 }
 
-/// Reads the `--device` texts. One synthetic video device is the machine's default and its most: the Linux
-/// drivers serve a single one.
-fn video_device(texts: &[String]) -> Result<device_model::options::SynthvidOptions, ExitError> {
-    let mut video = None;
-    for text in texts {
-        let DeviceOptions::Synthvid(options) =
-            text.parse().map_err(|error: device_model::options::OptionError| {
-                ExitError::usage(format!("--device: {error}")).with_hint("--device help lists every key")
-            })?;
-        if video.replace(options).is_some() {
-            return Err(ExitError::usage(format!("--device: a second video device, \"{text}\", limit is 1")));
-        }
-    }
-    Ok(video.unwrap_or_default())
+/// Reads the `--device` texts.
+fn devices(texts: &[String]) -> Result<DeviceSet, ExitError> {
+    DeviceSet::parse(texts.iter().map(String::as_str)).map_err(|error| {
+        ExitError::usage(format!("--device: {error}")).with_hint("--device help lists every key")
+    })
 }

@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use device_model::options::DeviceSet;
+
 use super::run::{GuestSource, RunArgs, Userland};
 use crate::exit::ExitError;
 
@@ -34,7 +36,10 @@ impl RunArgs {
         if !self.cmdline.is_empty() {
             option("cmdline", self.cmdline.clone());
         }
-        option("device", self.video.to_string());
+        let devices = DeviceSet { video: self.video.clone(), keyboard: self.keyboard, mouse: self.mouse };
+        for text in devices.texts() {
+            option("device", text);
+        }
         option("vmbus-version", self.vmbus_version.to_string());
         option("generation", self.generation.to_string());
         option("cpus", self.cpus.to_string());

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use device_model::options::{ByteSize, SynthvidOptions, nearest};
+use device_model::options::{ByteSize, DeviceSet, SynthvidOptions, nearest};
 use guest_kit::packages::KNOWN_GUESTS;
 use guest_kit::video_driver::VideoDriver;
 
 use super::choices::{Generation, KvmChoice, Scenario, SynicChoice};
-use super::{files, low, video_device};
+use super::{devices, files, low};
 use crate::exit::ExitError;
 use crate::machine;
 use crate::output::{ConsoleOutput, ResultFiles};
@@ -38,6 +38,10 @@ pub(crate) struct RunArgs {
     pub(crate) cmdline: String,
     /// The video device.
     pub(crate) video: SynthvidOptions,
+    /// There is a keyboard too.
+    pub(crate) keyboard: bool,
+    /// There is a mouse too.
+    pub(crate) mouse: bool,
     /// Highest VMBus version to accept.
     pub(crate) vmbus_version: vmbus::Version,
     /// Hyper-V generation of the machine.
@@ -97,7 +101,11 @@ impl TryFrom<low::Run> for RunArgs {
     fn try_from(run: low::Run) -> Result<Self, ExitError> {
         let guest = guest_source(run.guest, run.kernel, run.initrd, run.modules)?;
         let scenario = scenario(run.scenario, &guest)?;
-        let video = video_device(&run.device)?;
+        let DeviceSet { video, keyboard, mouse } = devices(&run.device)?;
+        if scenario == Scenario::Input && !keyboard && !mouse {
+            return Err(ExitError::usage("--scenario input: there is nothing to type or point with")
+                .with_hint("add --device hyperv-keyboard or --device hyperv-mouse"));
+        }
         in_range("--cpus", u64::from(run.cpus), 1, u64::from(CPUS_MAX))?;
         in_range("--timeout", run.timeout, 1, TIMEOUT_MAX)?;
         if let Some(repeat) = run.repeat {
@@ -130,6 +138,8 @@ impl TryFrom<low::Run> for RunArgs {
             driver,
             cmdline,
             video,
+            keyboard,
+            mouse,
             vmbus_version: run.vmbus_version,
             generation: run.generation,
             cpus: run.cpus,

@@ -1,9 +1,9 @@
 //! Arguments of `sim`, checked.
 
-use device_model::options::{SynthvidOptions, nearest};
+use device_model::options::{DeviceSet, SynthvidOptions, nearest};
 use guest_sim::Script;
 
-use super::{low, video_device};
+use super::{devices, low};
 use crate::exit::ExitError;
 use crate::output::ResultFiles;
 
@@ -23,9 +23,20 @@ impl TryFrom<low::Sim> for SimArgs {
 
     fn try_from(sim: low::Sim) -> Result<Self, ExitError> {
         let script = sim.script.as_deref().map_or(Ok(Script::Demo), script)?;
-        let video = video_device(&sim.device)?;
+        let video = video_alone(devices(&sim.device)?)?;
         let results = ResultFiles::claim(sim.results.report, sim.results.out)?;
         Ok(Self { script, video, results })
+    }
+}
+
+/// The simulated guest has a video driver and no other.
+fn video_alone(devices: DeviceSet) -> Result<SynthvidOptions, ExitError> {
+    match devices.texts().get(1) {
+        None => Ok(devices.video),
+        Some(other) => {
+            Err(ExitError::usage(format!("--device: the simulated guest has no driver for {other}"))
+                .with_hint("vmbus-emu run boots a guest that has one"))
+        }
     }
 }
 

@@ -100,6 +100,11 @@ fn arguments_read_back_as_the_same_run() {
         vec!["run", "--kernel", &kernel, "--initrd", &kernel, "--kvm=host", "--synic=kernel"],
         vec!["run", "--kernel", &kernel, "--device=hyperv-synthvid,vram=4M,repaint=strict", "--cpus=64"],
         with_guest(&["--generation=2"]),
+        with_guest(&[
+            "--device=hyperv-mouse",
+            "--device=hyperv-synthvid,vram=4M",
+            "--device=hyperv-keyboard",
+        ]),
     ] {
         let args = run(&line);
         let again = args.to_arguments().unwrap();
@@ -200,6 +205,8 @@ fn wrong_device_is_pointed_at_before_anything_is_written() {
     let out = dir.path().join("out");
     for (device, part) in [
         ("hyperv-synthvit", "did you mean hyperv-synthvid?"),
+        ("hyperv-keybord", "did you mean hyperv-keyboard?"),
+        ("hyperv-mouse,dpi=1", "this device has none"),
         ("hyperv-synthvid,vrma=4M", "did you mean vram?"),
         ("hyperv-synthvid,repaint=stric", "did you mean strict?"),
         ("hyperv-synthvid,vram=4M,mode=1920x1080", "needs 8294400 bytes of VRAM"),
@@ -213,7 +220,22 @@ fn wrong_device_is_pointed_at_before_anything_is_written() {
     let (status, text) =
         refusal(&with_guest(&["--device=hyperv-synthvid", "--device=hyperv-synthvid,vram=4M"]));
     assert_eq!(status, 2);
-    assert!(text.contains("a second video device, \"hyperv-synthvid,vram=4M\", limit is 1"), "{text}");
+    assert!(text.contains("a second hyperv-synthvid, \"hyperv-synthvid,vram=4M\", limit is 1"), "{text}");
+}
+
+#[test]
+fn input_devices_stand_beside_the_video_device_and_not_in_a_simulation() {
+    let args = run(&with_guest(&["--device=hyperv-keyboard"]));
+    assert_eq!((args.keyboard, args.mouse, args.video), (true, false, SynthvidOptions::default()));
+    let (status, text) = refusal(&with_guest(&["--device=hyperv-keyboard", "--device=hyperv-keyboard"]));
+    assert_eq!(status, 2);
+    assert!(text.contains("a second hyperv-keyboard"), "{text}");
+    let (status, text) = refusal(&with_guest(&["--scenario=input"]));
+    assert_eq!(status, 2);
+    assert!(text.contains("add --device hyperv-keyboard"), "{text}");
+    let (status, text) = refusal(&["sim", "--device=hyperv-mouse"]);
+    assert_eq!(status, 2);
+    assert!(text.contains("the simulated guest has no driver for hyperv-mouse"), "{text}");
 }
 
 #[test]

@@ -76,7 +76,11 @@ impl Agent {
                 Event::Modules { failed, .. } => introduction.failed_modules = failed,
                 Event::Driver(driver) => return Ok((introduction, Ok(driver))),
                 Event::NoDriver { reason } => return Ok((introduction, Err(reason))),
-                Event::Done(_) | Event::Vcs(_) | Event::Log { .. } => {}
+                Event::Done(_)
+                | Event::Vcs(_)
+                | Event::InputReady { .. }
+                | Event::Input(_)
+                | Event::Log { .. } => {}
             }
         }
     }
@@ -88,6 +92,17 @@ impl Agent {
         until: Instant,
         stopped: &mut dyn FnMut() -> Option<String>,
     ) -> Result<Done, AgentSilence> {
+        self.ask_and_hear(command, until, stopped, &mut |_| {})
+    }
+
+    /// As [`Agent::ask`]; `heard` gets every event that comes before the answer, but the text console.
+    pub(crate) fn ask_and_hear(
+        &mut self,
+        command: Command,
+        until: Instant,
+        stopped: &mut dyn FnMut() -> Option<String>,
+        heard: &mut dyn FnMut(Event),
+    ) -> Result<Done, AgentSilence> {
         let id = self.tell(command)?;
         loop {
             match self.event(until, stopped)? {
@@ -98,7 +113,7 @@ impl Agent {
                     };
                 }
                 Event::Vcs(vcs) => self.vcs = Some(vcs),
-                _ => {}
+                other => heard(other),
             }
         }
     }

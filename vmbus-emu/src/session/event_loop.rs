@@ -24,10 +24,16 @@ pub(crate) type BusSubscriber = device_model::BusSubscriber<GuestMemoryMmap, Sha
 ///
 /// Dropping it stops the loop and joins the thread.
 pub(crate) struct EventLoop {
-    endpoint: RemoteEndpoint<BusSubscriber>,
-    subscriber: SubscriberId,
+    handle: EventHandle,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A way to the bus from any thread. It may outlive the loop; every call fails then.
+#[derive(Clone)]
+pub(crate) struct EventHandle {
+    endpoint: RemoteEndpoint<BusSubscriber>,
+    subscriber: SubscriberId,
 }
 
 /// The event thread could not be asked, because it is gone.
@@ -68,9 +74,32 @@ impl EventLoop {
                 }
             })
             .map_err(|error: io::Error| failed(&error))?;
-        Ok(Self { endpoint, subscriber, stop, thread: Some(thread) })
+        Ok(Self { handle: EventHandle { endpoint, subscriber }, stop, thread: Some(thread) })
     }
 
+    /// The same bus, for another thread.
+    pub(crate) fn handle(&self) -> EventHandle {
+        self.handle.clone()
+    }
+
+    /// As [`EventHandle::with_bus`].
+    pub(crate) fn with_bus<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Bus) -> R + Send + 'static,
+    ) -> Result<R, LoopGone> {
+        self.handle.with_bus(act)
+    }
+
+    /// As [`EventHandle::with_video`].
+    pub(crate) fn with_video<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Synthvid) -> R + Send + 'static,
+    ) -> Result<Option<R>, LoopGone> {
+        self.handle.with_video(act)
+    }
+}
+
+impl EventHandle {
     /// Runs `act` on the event thread, between two events, and waits for its answer.
     pub(crate) fn with_bus<R: Send + 'static>(
         &self,
@@ -85,7 +114,7 @@ impl EventLoop {
         })
     }
 
-    /// Runs `act` on the video device, as [`EventLoop::with_bus`]; `None` if there is none.
+    /// Runs `act` on the video device, as [`Self::with_bus`]; `None` if there is none.
     pub(crate) fn with_video<R: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Synthvid) -> R + Send + 'static,

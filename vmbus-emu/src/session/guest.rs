@@ -16,6 +16,28 @@ use crate::progress::{Phase, Progress};
 /// Modules that a guest with the agent gets, where they are not built in. The video driver comes on top.
 const BUS_MODULE: &str = "hv_vmbus";
 
+/// Which `--device` needs a module.
+enum InputDevice {
+    Keyboard,
+    Mouse,
+    Either,
+}
+
+/// A module of the input devices.
+struct InputModule {
+    name: &'static str,
+    option: &'static str,
+    device: InputDevice,
+}
+
+/// Modules of the input devices, where they are not built in.
+const INPUT_MODULES: [InputModule; 4] = [
+    InputModule { name: "atkbd", option: "CONFIG_KEYBOARD_ATKBD", device: InputDevice::Keyboard },
+    InputModule { name: "hyperv_keyboard", option: "CONFIG_HYPERV_KEYBOARD", device: InputDevice::Keyboard },
+    InputModule { name: "hid_hyperv", option: "CONFIG_HID_HYPERV_MOUSE", device: InputDevice::Mouse },
+    InputModule { name: "evdev", option: "CONFIG_INPUT_EVDEV", device: InputDevice::Either },
+];
+
 /// Where the initramfs of a guest lies.
 #[derive(Debug)]
 pub(crate) enum Initrd {
@@ -62,7 +84,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
                     );
                 });
             }
-            let initrd = build_initramfs(Some(&kernel.modules), driver, progress)?;
+            let initrd = build_initramfs(Some(&kernel.modules), args, progress)?;
             Ok(PreparedGuest {
                 kernel: kernel.image,
                 initrd: Some(Initrd::Built(initrd)),
@@ -76,7 +98,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
             let initrd = match userland {
                 Userland::Initrd(path) => Initrd::Given(path.clone()),
                 Userland::Agent { modules } => {
-                    Initrd::Built(build_initramfs(modules.as_deref(), driver, progress)?)
+                    Initrd::Built(build_initramfs(modules.as_deref(), args, progress)?)
                 }
             };
             let sha256 = packages::sha256(kernel).map_err(|error| {
@@ -133,17 +155,23 @@ pub(crate) fn package_error(error: packages::PackageError) -> ExitError {
 
 fn build_initramfs(
     modules: Option<&Path>,
-    driver: Option<&VideoDriver>,
+    args: &RunArgs,
     progress: &Progress,
 ) -> Result<TemporaryFile, ExitError> {
+    let driver = args.driver.as_ref();
     progress.begin(Phase::Initramfs);
     let usage = |error: &dyn std::fmt::Display| ExitError::usage(error.to_string());
     let modules = match modules {
         Some(directory) => {
             let tree = ModuleTree::open(directory).map_err(|error| usage(&error))?;
+            let mut names = vec![BUS_MODULE];
+            names.extend(input_modules(&tree, directory, args)?);
             let closure = match driver {
-                Some(driver) => tree.closure_with(&[BUS_MODULE], driver),
-                None => tree.closure(&[BUS_MODULE, own_driver(&tree, directory)?]),
+                Some(driver) => tree.closure_with(&names, driver),
+                None => {
+                    names.push(own_driver(&tree, directory)?);
+                    tree.closure(&names)
+                }
             };
             closure.map_err(|error| usage(&error))?
         }
@@ -154,6 +182,31 @@ fn build_initramfs(
         .map_err(|error| ExitError::cannot_run(format!("cannot write the initramfs: {error}")))?;
     progress.done(&format!("{} modules, {} KiB", modules.len(), image.len() >> 10));
     Ok(file)
+}
+
+/// The drivers of the input devices that were asked for, and what makes their events readable.
+fn input_modules(
+    tree: &ModuleTree,
+    directory: &Path,
+    args: &RunArgs,
+) -> Result<Vec<&'static str>, ExitError> {
+    let wanted = INPUT_MODULES.iter().filter(|module| match module.device {
+        InputDevice::Keyboard => args.keyboard,
+        InputDevice::Mouse => args.mouse,
+        InputDevice::Either => args.keyboard || args.mouse,
+    });
+    let mut names = Vec::new();
+    for InputModule { name, option, .. } in wanted {
+        if !tree.has_file(name) && !tree.is_built_in(name) {
+            return Err(ExitError::usage(format!(
+                "the module tree {} has no {name}, which an input device needs",
+                directory.display()
+            ))
+            .with_hint(format!("build the kernel with {option}=m")));
+        }
+        names.push(*name);
+    }
+    Ok(names)
 }
 
 /// The video driver that the kernel came with.

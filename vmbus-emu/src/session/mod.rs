@@ -7,6 +7,7 @@ mod console_out;
 pub(crate) mod event_loop;
 pub(crate) mod guest;
 mod holdings;
+mod input;
 mod kms;
 pub(crate) mod lab;
 mod promise;

@@ -87,6 +87,7 @@ impl Stage<'_, '_> {
             Scenario::Demo => self.demo(&mut outcome),
             Scenario::Boot => self.boot(&mut outcome).map(drop),
             Scenario::Reboot => self.reboot(&mut outcome),
+            Scenario::Input => self.input(&mut outcome),
             Scenario::None => Ok(()),
         };
         match ended {

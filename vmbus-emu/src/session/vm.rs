@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use device_model::{BusParts, MonotonicClock, Synthvid};
+use device_model::{BusParts, Keyboard, MonotonicClock, Mouse, Synthvid};
 use hv_kvm::SynicMode;
 use meter::{SharedMeter, report};
 use vmbus::server::ServerConfig;
@@ -178,6 +178,12 @@ fn start_bus(
     let mut bus = Bus::new(parts, config, meter.clone());
     let channel = bus.add_device(Box::new(video)).map_err(|error| ours(&error))?;
     meter.with(|meter| meter.watch_video_channel(channel));
+    if args.keyboard {
+        bus.add_device(Box::new(Keyboard::new())).map_err(|error| ours(&error))?;
+    }
+    if args.mouse {
+        bus.add_device(Box::new(Mouse::new())).map_err(|error| ours(&error))?;
+    }
     let wake = match machine.slot_freed() {
         Some(fd) => vec![fd.try_clone().map_err(|error| ours(&error))?],
         None => Vec::new(),

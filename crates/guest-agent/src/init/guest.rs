@@ -15,6 +15,7 @@ use guest_agent::{
 use crate::{
     End, boot, console,
     framebuffer::{self, Framebuffer},
+    input::InputDevices,
     kms,
     lifecycle::Lifecycle,
     modules::{self, Modules},
@@ -175,6 +176,13 @@ impl Guest {
             }
             Command::Idle { ms } => {
                 thread::sleep(Duration::from_millis(ms.into()));
+                Ok(())
+            }
+            Command::Input { devices, ms } => {
+                let devices = InputDevices::open(devices)?;
+                self.port.send(&Event::InputReady { devices: devices.names() });
+                let input = devices.read(ms)?;
+                self.port.send(&Event::Input(input));
                 Ok(())
             }
             Command::Info => {

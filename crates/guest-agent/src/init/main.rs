@@ -11,6 +11,7 @@ mod boot;
 mod console;
 mod framebuffer;
 mod guest;
+mod input;
 mod kms;
 mod lab;
 mod lifecycle;
