@@ -6,5 +6,8 @@
 pub mod lab;
 pub mod lifecycle;
 pub mod lines;
+pub mod nearest;
 pub mod pattern;
 pub mod protocol;
+pub mod tiles;
+pub mod workload;

@@ -90,7 +90,11 @@ mod tests {
     use super::*;
     use crate::{
         pattern::Pattern,
-        protocol::{Command, Done, Driver, Event, FailedModule, Hello, Request, Vcs},
+        protocol::{
+            Command, Done, DrawnTiles, Driver, Event, FailedModule, Hello, Request, Vcs, WorkloadDone,
+        },
+        tiles,
+        workload::Workload,
     };
 
     fn read<T: DeserializeOwned>(reader: &mut LineReader, bytes: &[u8]) -> Vec<Result<T, LineFault>> {
@@ -113,6 +117,8 @@ mod tests {
             Command::Vcs,
             Command::Idle { ms: 500 },
             Command::Info,
+            Command::Workload { workload: Workload::Video60, seed: u64::MAX, scale_percent: 100 },
+            Command::DrawnTiles { tile_px: 64 },
             Command::PowerOff,
             Command::Reboot,
             Command::Crash,
@@ -149,11 +155,29 @@ mod tests {
                 text: vec!["line \u{2592}".into()],
                 attribute: Some(7),
             }),
+            Event::WorkloadDone(WorkloadDone { operations: 150, cpu_ms: Some(10), note: None }),
+            Event::DrawnTiles(DrawnTiles {
+                tile_px: 64,
+                columns: 2,
+                first_row: 1,
+                hashes: vec![u64::MAX, 0],
+            }),
             Event::Log { text: "hello".into() },
         ];
         let bytes: Vec<u8> = events.iter().flat_map(encode).collect();
         let back: Vec<Event> = read(&mut LineReader::new(), &bytes).into_iter().map(Result::unwrap).collect();
         assert_eq!(back, events);
+    }
+
+    #[test]
+    fn longest_event_of_drawn_tiles_fits_a_line() {
+        let longest = Event::DrawnTiles(DrawnTiles {
+            tile_px: u32::MAX,
+            columns: u32::MAX,
+            first_row: u32::MAX,
+            hashes: vec![u64::MAX; tiles::MAX_HASHES],
+        });
+        assert!(encode(&longest).len() <= MAX_LINE_BYTES, "{}", encode(&longest).len());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::Step;
 use crate::pattern::Pattern;
+use crate::workload::Workload;
 
 /// One thing for the guest to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +106,21 @@ pub enum Command {
         /// What.
         step: Step,
     },
+    /// Does one of the workloads; answered by [`Event::WorkloadDone`] before `done`.
+    Workload {
+        /// Which.
+        workload: Workload,
+        /// What its colours and places come from.
+        seed: u64,
+        /// How much of it, within [`crate::workload::SCALE_PERCENT`].
+        scale_percent: u32,
+    },
+    /// Reads back what was drawn, from the driver's memory and not from VRAM; answered by [`Event::DrawnTiles`] before `done`, as
+    /// often as it takes.
+    DrawnTiles {
+        /// The side of a tile, within [`crate::tiles::TILE_PX`].
+        tile_px: u32,
+    },
     /// Powers off.
     PowerOff,
     /// Reboots.
@@ -144,6 +160,10 @@ pub enum Event {
     },
     /// What the input devices reported.
     Input(Input),
+    /// A workload came to its end.
+    WorkloadDone(WorkloadDone),
+    /// What was drawn, some rows of tiles.
+    DrawnTiles(DrawnTiles),
     /// Something worth reading by a person.
     Log {
         /// One line.
@@ -202,6 +222,31 @@ pub struct Done {
     pub error: Option<String>,
     /// Milliseconds it took, in the guest.
     pub ms: u64,
+}
+
+/// What a workload did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadDone {
+    /// How many operations; what one is, [`Workload::operation`] says.
+    pub operations: u64,
+    /// Milliseconds that all processors of the guest together spent in programs, in the kernel and in interrupts meanwhile, by
+    /// `/proc/stat`, which counts in steps of 10 ms; none if it cannot be read.
+    pub cpu_ms: Option<u64>,
+    /// What a reader of the counts has to know.
+    pub note: Option<String>,
+}
+
+/// Some rows of tiles of what the guest drew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawnTiles {
+    /// The side of a tile in pixels.
+    pub tile_px: u32,
+    /// Tiles in a row.
+    pub columns: u32,
+    /// The row of tiles that the first hash is of; rows come in order.
+    pub first_row: u32,
+    /// By [`crate::tiles::hashes`], whole rows, [`crate::tiles::MAX_HASHES`] at most.
+    pub hashes: Vec<u64>,
 }
 
 /// The text console's cells.

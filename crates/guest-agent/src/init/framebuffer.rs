@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
+    os::unix::fs::FileExt,
     path::Path,
 };
 
@@ -59,13 +60,63 @@ impl Framebuffer {
         self.device.sync_all().map_err(|error| format!("cannot sync {DEVICE}: {error}"))
     }
 
-    /// Writes `size` pixels from `origin` on, row by row; `paint` gets the row's number within the rectangle, and its bytes.
-    fn rows(
+    /// Fills a rectangle with one colour by write(2), without a mapping.
+    pub(crate) fn write_fill(
+        &self,
+        (x, y): (u32, u32),
+        (width, height): (u32, u32),
+        color: u32,
+    ) -> Result<(), String> {
+        self.check_inside((x, y), (width, height))?;
+        let row = color.to_le_bytes().repeat(width as usize);
+        for line in y..y + height {
+            let offset = u64::from(line) * u64::from(self.geometry.stride) + u64::from(x) * 4;
+            let written = self.device.write_all_at(&row, offset);
+            written.map_err(|error| format!("cannot write to {DEVICE}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Reads `height` whole rows from row `y` on back by read(2), 0x00RRGGBB a pixel.
+    pub(crate) fn read_rows(&self, y: u32, height: u32) -> Result<Vec<u32>, String> {
+        let width = self.geometry.width;
+        self.check_inside((0, y), (width, height))?;
+        let mut row = vec![0; width as usize * 4];
+        let mut pixels = Vec::with_capacity(width as usize * height as usize);
+        for line in y..y + height {
+            let offset = u64::from(line) * u64::from(self.geometry.stride);
+            let read = self.device.read_exact_at(&mut row, offset);
+            read.map_err(|error| format!("cannot read {DEVICE}: {error}"))?;
+            pixels.extend(row.as_chunks().0.iter().map(|pixel| u32::from_le_bytes(*pixel) & 0x00ff_ffff));
+        }
+        Ok(pixels)
+    }
+
+    /// Writes `size` pixels from `origin` on through the mapping, row by row; `paint` gets the row's number within the rectangle, and
+    /// its bytes.
+    pub(crate) fn rows(
         &mut self,
         (x, y): (u32, u32),
         (width, height): (u32, u32),
         paint: impl Fn(u32, &mut [u8]),
     ) -> Result<(), String> {
+        self.check_inside((x, y), (width, height))?;
+        let stride = u64::from(self.geometry.stride);
+        let mut row = vec![0; width as usize * 4];
+        let slice = self.map()?.as_volatile_slice();
+        for index in 0..height {
+            paint(index, &mut row);
+            let offset = u64::from(y + index) * stride + u64::from(x) * 4;
+            let offset = usize::try_from(offset).map_err(|error| error.to_string())?;
+            slice
+                .write_slice(&row, offset)
+                .map_err(|error| format!("cannot write the frame buffer: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether this can be drawn: 32 bits a pixel, and the rectangle on the screen.
+    fn check_inside(&self, (x, y): (u32, u32), (width, height): (u32, u32)) -> Result<(), String> {
         let screen = &self.geometry;
         if screen.bits_per_pixel != 32 {
             return Err(format!(
@@ -80,17 +131,6 @@ impl Framebuffer {
                 "{width} x {height} pixels at ({x}, {y}) are not inside the screen of {} x {}",
                 screen.width, screen.height
             ));
-        }
-        let stride = u64::from(screen.stride);
-        let mut row = vec![0; width as usize * 4];
-        let slice = self.map()?.as_volatile_slice();
-        for index in 0..height {
-            paint(index, &mut row);
-            let offset = u64::from(y + index) * stride + u64::from(x) * 4;
-            let offset = usize::try_from(offset).map_err(|error| error.to_string())?;
-            slice
-                .write_slice(&row, offset)
-                .map_err(|error| format!("cannot write the frame buffer: {error}"))?;
         }
         Ok(())
     }

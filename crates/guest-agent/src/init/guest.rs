@@ -10,16 +10,18 @@ use guest_agent::{
     lines::{LineFault, LineReader},
     pattern::Picture,
     protocol::{Command, Done, Event, Hello, Request},
+    workload::Workload,
 };
 
 use crate::{
-    End, boot, console,
+    End, boot, console, drawn,
     framebuffer::{self, Framebuffer},
     input::InputDevices,
     kms,
     lifecycle::Lifecycle,
     modules::{self, Modules},
     port::Port,
+    workload::{self, Stage},
 };
 
 /// How long a driver may take from loading to its frame buffer. Its own waits are 10 s each.
@@ -195,6 +197,10 @@ impl Guest {
                 Ok(())
             }
             Command::Lifecycle { step } => self.live(step),
+            Command::Workload { workload, seed, scale_percent } => {
+                self.workload(workload, seed, scale_percent)
+            }
+            Command::DrawnTiles { tile_px } => self.drawn_tiles(tile_px),
             Command::PowerOff | Command::Reboot | Command::Crash => Ok(()),
         }
     }
@@ -214,6 +220,26 @@ impl Guest {
             self.screen = Some(screen);
         }
         Ok(())
+    }
+
+    fn workload(&mut self, workload: Workload, seed: u64, scale_percent: u32) -> Result<(), String> {
+        if workload != Workload::Kms {
+            self.kms = None;
+        }
+        let mut stage = Stage { port: &mut self.port, screen: &mut self.screen, kms: &mut self.kms };
+        let done = workload::run(workload, seed, scale_percent, &mut stage)?;
+        self.port.send(&Event::WorkloadDone(done));
+        Ok(())
+    }
+
+    fn drawn_tiles(&mut self, tile_px: u32) -> Result<(), String> {
+        let port = &mut self.port;
+        let send = |tiles| port.send(&Event::DrawnTiles(tiles));
+        match (&mut self.kms, &self.screen) {
+            (Some(output), _) => drawn::of_output(output, tile_px, send),
+            (None, Some(screen)) => drawn::of_screen(screen, tile_px, send),
+            (None, None) => Err("there is no frame buffer".into()),
+        }
     }
 
     fn screen(&mut self) -> Result<&mut Framebuffer, String> {

@@ -19,6 +19,7 @@ use drm::{
 use guest_agent::pattern::Picture;
 
 const DEVICE: &str = "/dev/dri/card0";
+const NO_MODE: &str = "no mode was set through KMS";
 
 /// The driver's card.
 #[derive(Debug)]
@@ -80,9 +81,14 @@ impl Output {
 
     /// Sets a mode, and shows `picture` in it from a new buffer.
     pub(crate) fn set_mode(&mut self, width: u32, height: u32, picture: &Picture) -> Result<(), String> {
-        let mode = self.mode(width, height)?;
         let mut shown = self.new_buffer(width, height)?;
         self.paint(&mut shown, (0, 0), (width, height), picture)?;
+        self.show(shown, width, height)
+    }
+
+    /// Sets a mode with this buffer in it, and lets go of the one before.
+    fn show(&mut self, shown: Shown, width: u32, height: u32) -> Result<(), String> {
+        let mode = self.mode(width, height)?;
         let mut request = AtomicModeReq::new();
         let card = &self.card;
         let blob = card.create_property_blob(&mode).map_err(|error| format!("mode blob: {error}"))?;
@@ -122,7 +128,7 @@ impl Output {
         (columns, rows): (u32, u32),
         picture: impl FnOnce(u32, u32) -> Picture,
     ) -> Result<u32, String> {
-        let mut shown = self.shown.take().ok_or("no mode was set through KMS")?;
+        let mut shown = self.shown.take().ok_or(NO_MODE)?;
         let (width, height) = shown.buffer.size();
         let picture = picture(width, height);
         let mut tiles = || {
@@ -130,7 +136,7 @@ impl Output {
             for (top, bottom) in cuts(height, rows) {
                 for (left, right) in cuts(width, columns) {
                     self.paint(&mut shown, (left, top), (right - left, bottom - top), &picture)?;
-                    self.commit_clip(&shown, [left, top, right, bottom])?;
+                    self.commit_clips(&shown, &[[left, top, right, bottom]])?;
                     count += 1;
                 }
             }
@@ -141,19 +147,72 @@ impl Output {
         drawn
     }
 
-    /// Commits the buffer again, with one damage clip (left, top, right, bottom).
-    fn commit_clip(&self, shown: &Shown, clip: [u32; 4]) -> Result<(), String> {
+    /// Sets a mode, and shows a black buffer in it.
+    pub(crate) fn set_blank_mode(&mut self, width: u32, height: u32) -> Result<(), String> {
+        // A new dumb buffer is all zeros.
+        let shown = self.new_buffer(width, height)?;
+        self.show(shown, width, height)
+    }
+
+    /// Fills a rectangle of the buffer on the screen with one colour; nothing is committed.
+    pub(crate) fn fill(
+        &mut self,
+        (x, y): (u32, u32),
+        (width, height): (u32, u32),
+        color: u32,
+    ) -> Result<(), String> {
+        let shown = self.shown.as_mut().ok_or(NO_MODE)?;
+        let pitch = shown.buffer.pitch() as usize;
+        let mut map = self.card.map_dumb_buffer(&mut shown.buffer).map_err(cannot_map)?;
+        for line in y as usize..(y + height) as usize {
+            let start = line * pitch + x as usize * 4;
+            let target = map.get_mut(start..start + width as usize * 4).ok_or("the buffer is too small")?;
+            for pixel in target.chunks_exact_mut(4) {
+                pixel.copy_from_slice(&color.to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits the buffer on the screen again, with these damage clips (left, top, right, bottom); with none, all of it is damaged.
+    pub(crate) fn commit(&self, clips: &[[u32; 4]]) -> Result<(), String> {
+        self.commit_clips(self.shown.as_ref().ok_or(NO_MODE)?, clips)
+    }
+
+    /// Width and height of the buffer on the screen.
+    pub(crate) fn size(&self) -> Result<(u32, u32), String> {
+        Ok(self.shown.as_ref().ok_or(NO_MODE)?.buffer.size())
+    }
+
+    /// Reads `height` whole rows of the buffer on the screen from row `y` on, 0x00RRGGBB a pixel.
+    pub(crate) fn read_rows(&mut self, y: u32, height: u32) -> Result<Vec<u32>, String> {
+        let shown = self.shown.as_mut().ok_or(NO_MODE)?;
+        let (pitch, width) = (shown.buffer.pitch() as usize, shown.buffer.size().0 as usize);
+        let map = self.card.map_dumb_buffer(&mut shown.buffer).map_err(cannot_map)?;
+        let mut pixels = Vec::with_capacity(width * height as usize);
+        for line in y as usize..(y + height) as usize {
+            let row = map.get(line * pitch..line * pitch + width * 4).ok_or("the buffer is too small")?;
+            pixels.extend(row.as_chunks().0.iter().map(|pixel| u32::from_le_bytes(*pixel) & 0x00ff_ffff));
+        }
+        Ok(pixels)
+    }
+
+    fn commit_clips(&self, shown: &Shown, clips: &[[u32; 4]]) -> Result<(), String> {
         let card = &self.card;
         let refused =
-            |error: io::Error| format!("a commit with the damage clip {clip:?} was refused: {error}");
-        // struct drm_mode_rect has the same four fields, signed; a coordinate of a screen is far below the sign bit.
-        let blob = card.create_property_blob(&clip).map_err(refused)?;
+            |error: io::Error| format!("a commit with the damage clips {clips:?} was refused: {error}");
         let mut request = AtomicModeReq::new();
         let buffer = property::Value::Framebuffer(Some(shown.framebuffer));
         request.add_property(self.plane, named(card, self.plane, "FB_ID")?, buffer);
-        request.add_property(self.plane, self.clips, blob);
+        let mut blob = None;
+        if !clips.is_empty() {
+            // struct drm_mode_rect has the same four fields, signed; a coordinate of a screen is far below the sign bit.
+            let value = card.create_property_blob(clips).map_err(refused)?;
+            request.add_property(self.plane, self.clips, value);
+            blob = Some(value);
+        }
         card.atomic_commit(AtomicCommitFlags::empty(), request).map_err(refused)?;
-        if let property::Value::Blob(id) = blob {
+        if let Some(property::Value::Blob(id)) = blob {
             card.destroy_property_blob(id).map_err(refused)?;
         }
         Ok(())
@@ -185,10 +244,7 @@ impl Output {
         picture: &Picture,
     ) -> Result<(), String> {
         let pitch = shown.buffer.pitch() as usize;
-        let mut map = self
-            .card
-            .map_dumb_buffer(&mut shown.buffer)
-            .map_err(|error| format!("cannot map a dumb buffer: {error}"))?;
+        let mut map = self.card.map_dumb_buffer(&mut shown.buffer).map_err(cannot_map)?;
         let mut row = vec![0; (x + width) as usize * 4];
         for line in y..y + height {
             picture.write_row(line, &mut row);
@@ -207,6 +263,10 @@ impl Output {
             eprintln!("guest-agent: cannot free a dumb buffer: {error}");
         }
     }
+}
+
+fn cannot_map(error: io::Error) -> String {
+    format!("cannot map a dumb buffer: {error}")
 }
 
 /// The property called `name` of one of the card's parts.

@@ -9,6 +9,7 @@ use rustix::system::{RebootCommand, reboot};
 
 mod boot;
 mod console;
+mod drawn;
 mod framebuffer;
 mod guest;
 mod input;
@@ -17,6 +18,7 @@ mod lab;
 mod lifecycle;
 mod modules;
 mod port;
+mod workload;
 
 /// Where the host put what this init needs to know.
 const CONFIGURATION: &str = "/etc/vmbus-emu";
