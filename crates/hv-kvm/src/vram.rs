@@ -4,6 +4,7 @@
 //! it. In every other case the driver picks an address in a VMBus MMIO window, and nothing is there until we
 //! put memory behind it. Generation 2 knows the second case only ([`KvmVramMapper::in_windows_only`]).
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -85,19 +86,30 @@ impl Aperture {
 /// Backs VRAM through KVM memory slots.
 ///
 /// One mapping at a time, as a guest has one VRAM. Dropping the mapper unmaps.
-#[derive(Debug)]
 pub struct KvmVramMapper {
     slots: Arc<MemorySlots>,
     aperture: Arc<Aperture>,
     slot: Option<SlotId>,
+    /// What the slot backs, for a guest that declares the same again.
+    backed: Option<(Range<u64>, Arc<dyn VramBytes>)>,
     ram_allowed: bool,
+}
+
+impl fmt::Debug for KvmVramMapper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KvmVramMapper")
+            .field("aperture", &self.aperture)
+            .field("slot", &self.slot)
+            .field("ram_allowed", &self.ram_allowed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl KvmVramMapper {
     /// A mapper with nothing mapped, that takes VRAM in RAM and in the windows.
     #[must_use]
     pub fn new(slots: Arc<MemorySlots>, aperture: Arc<Aperture>) -> Self {
-        Self { slots, aperture, slot: None, ram_allowed: true }
+        Self { slots, aperture, slot: None, backed: None, ram_allowed: true }
     }
 
     /// The same, but a range that starts in RAM is refused with [`VramMapError::InRam`], as the host of a
@@ -138,7 +150,20 @@ impl VramMapper for KvmVramMapper {
     /// clear of all RAM, and gets the aperture's memory from its first byte on. See also
     /// [`KvmVramMapper::in_windows_only`].
     fn map(&mut self, gpa: u64, len: u64) -> Result<Arc<dyn VramBytes>, VramMapError> {
+        let range = gpa..gpa.saturating_add(len);
+        if let Some((backed, bytes)) = &self.backed
+            && *backed == range
+        {
+            // A slot that goes and comes again stops every processor twice; a guest may declare without end.
+            let bytes = Arc::clone(bytes);
+            self.aperture.set_location(Some(VramLocation { gpa: range, kind: VramKind::Mmio }));
+            return Ok(bytes);
+        }
         self.unmap();
+        if self.slot.is_some() {
+            let source = io::Error::other("the slot of the VRAM before it could not be removed");
+            return Err(VramMapError::System { gpa, operation: "remove a memory slot", source });
+        }
         if len == 0 || !gpa.is_multiple_of(PAGE_BYTES) || !len.is_multiple_of(PAGE_BYTES) {
             return Err(VramMapError::Unaligned { gpa, len });
         }
@@ -153,12 +178,16 @@ impl VramMapper for KvmVramMapper {
             (self.map_aperture(gpa, len)?, VramKind::Mmio)
         };
         // Both branches have checked that the range does not wrap.
-        self.aperture.set_location(Some(VramLocation { gpa: gpa..gpa.saturating_add(len), kind }));
+        if self.slot.is_some() {
+            self.backed = Some((range.clone(), Arc::clone(&bytes)));
+        }
+        self.aperture.set_location(Some(VramLocation { gpa: range, kind }));
         Ok(bytes)
     }
 
     fn unmap(&mut self) {
         self.aperture.set_location(None);
+        self.backed = None;
         if let Some(slot) = self.slot.take()
             && let Err(error) = self.slots.remove(slot)
         {
