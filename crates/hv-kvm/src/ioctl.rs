@@ -1,6 +1,6 @@
-//! The KVM interface that kvm-ioctls does not wrap: four ioctls, and the payloads of `kvm_run`.
+//! The KVM interface that kvm-ioctls does not wrap, or not without an allocation: five ioctls, and the payloads of `kvm_run`.
 //!
-//! Every function here is safe to call. Those that issue an ioctl expect the caller to have checked the
+//! All functions here but one are safe to call. Those that issue an ioctl expect the caller to have checked the
 //! named capability in [`crate::caps::HostCaps`]; without it they return the kernel's error number.
 #![expect(unsafe_code, reason = "raw ioctls and the unions of kvm_run have no safe wrapper in kvm-ioctls")]
 
@@ -10,13 +10,15 @@ use std::os::fd::{FromRawFd, RawFd};
 use kvm_bindings::{
     CpuId, KVM_EXIT_HYPERV, KVM_EXIT_HYPERV_HCALL, KVM_EXIT_HYPERV_SYNIC, KVM_EXIT_IO, KVM_EXIT_IO_OUT,
     KVM_EXIT_SYSTEM_EVENT, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, KVM_HYPERV_EVENTFD_DEASSIGN, KVMIO,
-    kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_cpuid2, kvm_hyperv_eventfd, kvm_run,
+    kvm_clear_dirty_log, kvm_clear_dirty_log__bindgen_ty_1, kvm_cpuid2, kvm_dirty_log,
+    kvm_dirty_log__bindgen_ty_1, kvm_hyperv_eventfd, kvm_run,
 };
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use vmm_sys_util::errno;
 use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ptr, ioctl_with_ref};
 use vmm_sys_util::{ioctl_io_nr, ioctl_iow_nr, ioctl_iowr_nr};
 
+ioctl_iow_nr!(KVM_GET_DIRTY_LOG, KVMIO, 0x42, kvm_dirty_log);
 ioctl_iow_nr!(KVM_HYPERV_EVENTFD, KVMIO, 0xbd, kvm_hyperv_eventfd);
 ioctl_iowr_nr!(KVM_CLEAR_DIRTY_LOG, KVMIO, 0xc0, kvm_clear_dirty_log);
 ioctl_iowr_nr!(KVM_GET_SUPPORTED_HV_CPUID, KVMIO, 0xc1, kvm_cpuid2);
@@ -150,6 +152,25 @@ pub(crate) fn supported_hv_cpuid(system: &Kvm) -> Result<CpuId, errno::Error> {
     let result =
         unsafe { ioctl_with_mut_ptr(system, KVM_GET_SUPPORTED_HV_CPUID(), cpuid.as_mut_fam_struct_ptr()) };
     if result == 0 { Ok(cpuid) } else { errno::errno_result() }
+}
+
+/// KVM_GET_DIRTY_LOG: the pages of a whole slot that were written, a bit each, into `bitmap`.
+///
+/// kvm-ioctls allocates for each call, which a caller who looks a thousand times a second at a log of 32 KiB had rather not.
+///
+/// # Safety
+/// `bitmap` has a bit for every page of the slot, whose number nobody gives to a larger one meanwhile.
+pub(crate) unsafe fn get_dirty_log(vm: &VmFd, slot: u32, bitmap: &mut [u64]) -> Result<(), errno::Error> {
+    let request = kvm_dirty_log {
+        slot,
+        padding1: 0,
+        __bindgen_anon_1: kvm_dirty_log__bindgen_ty_1 { dirty_bitmap: bitmap.as_mut_ptr().cast() },
+    };
+    // JUSTIFICATION: kvm-ioctls' method allocates.
+    // SAFETY: the kernel writes a bit for every page of the slot, rounded up to words, and the caller has made sure that
+    // `bitmap` is that long.
+    let result = unsafe { ioctl_with_ref(vm, KVM_GET_DIRTY_LOG(), &request) };
+    if result == 0 { Ok(()) } else { errno::errno_result() }
 }
 
 /// KVM_CLEAR_DIRTY_LOG: clears and write-protects again the pages whose bit is set in `bitmap`.

@@ -13,7 +13,7 @@ use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
 use vmm_sys_util::errno;
 
 use crate::caps::HostCaps;
-use crate::ioctl;
+use crate::ioctl::{self, PAGES_PER_WORD};
 use crate::layout::{MmioWindows, PAGE_BYTES, RESERVED, overlap};
 
 /// Slots for device memory, beside those of RAM. One VRAM aperture needs one.
@@ -284,13 +284,17 @@ impl MemorySlots {
         })
     }
 
-    /// KVM's dirty bitmap of a whole slot. Without [`Self::manual_clear`] reading it also clears it.
-    pub(crate) fn dirty_bitmap(&self, id: SlotId) -> Result<Vec<u64>, SlotError> {
-        // The lock is held throughout, because the kernel writes as many bits as the slot has pages.
+    /// Reads KVM's dirty bitmap of a whole slot into `bitmap`, which gets as many bits as the slot has pages. Without
+    /// [`Self::manual_clear`] reading it also clears it.
+    pub(crate) fn dirty_bitmap(&self, id: SlotId, bitmap: &mut Vec<u64>) -> Result<(), SlotError> {
         let mut table = self.locked();
         let slot = table.find(id)?;
-        let bytes = usize::try_from(slot.range.end - slot.range.start).unwrap_or(usize::MAX);
-        self.vm.get_dirty_log(slot.number, bytes).map_err(kvm_error("reading the dirty log", slot.number))
+        bitmap.clear();
+        bitmap.resize(usize::try_from(slot.pages().div_ceil(PAGES_PER_WORD)).unwrap_or(usize::MAX), 0);
+        // JUSTIFICATION: see the function.
+        // SAFETY: the bitmap has a bit for each page of the slot, and the table's lock keeps the slot as it is.
+        let read = unsafe { ioctl::get_dirty_log(&self.vm, slot.number, bitmap) };
+        read.map_err(kvm_error("reading the dirty log", slot.number))
     }
 
     /// Clears the pages of `bitmap`, whose bit 0 is `first_page`.
