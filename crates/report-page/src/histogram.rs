@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 use meter::measurement::{Bucket, Spread};
 
 use crate::axis::Axis;
-use crate::number::{count, short, significant};
+use crate::number::{count, micros, short, significant};
 
 /// Most bars that are drawn; neighbours are added up beyond.
 const BARS_MAX: usize = 96;
@@ -28,7 +28,7 @@ pub(crate) struct Histogram<'a> {
     pub(crate) id: &'a str,
     /// Its heading.
     pub(crate) title: &'a str,
-    /// Unit of the values.
+    /// Unit of the values: `ms` or `\u{b5}s`.
     pub(crate) unit: &'a str,
     /// What is counted.
     pub(crate) counted: &'a str,
@@ -61,11 +61,10 @@ impl Histogram<'_> {
     }
 
     fn percentiles(&self) -> String {
-        let value = |value: Option<f64>| {
-            value.map_or_else(
-                || "not measured".to_owned(),
-                |value| format!("{} {}", significant(value), self.unit),
-            )
+        let value = |value: Option<f64>| match value {
+            None => "not measured".to_owned(),
+            value if self.unit == "ms" => micros(value.map(|ms| ms * 1e3)),
+            value => micros(value),
         };
         let Spread { p50, p99, max } = self.spread;
         format!("Median {}, p99 {}, longest {}.", value(p50), value(p99), value(max))

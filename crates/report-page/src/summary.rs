@@ -18,8 +18,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("Over-declared", "of declared"),
     ("Missed", "px"),
     ("Stale", "tiles"),
-    ("DIRT", "messages"),
-    ("Rate", "per second"),
+    ("DIRT", "messages, rate"),
     ("Interval", "p50 / p99"),
     ("Doorbell to surface", "p50 / p99"),
     ("Write to DIRT", "p50 / p99"),
@@ -49,7 +48,7 @@ fn row(out: &mut String, at: usize, workload: &WorkloadResult) {
     let stale = workload.stale.as_ref();
     let _ = write!(
         out,
-        r##"<tr><th scope="row"><a href="#w{at}">{}</a>{}</th><td class="sparkline">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td{}>{}</td><td{}>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>"##,
+        r##"<tr><th scope="row"><a href="#w{at}">{}</a>{}</th><td class="sparkline">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td{}>{}</td><td{}>{}</td><td>{}<small>{}</small></td><td>{}</td><td>{}</td><td>{}</td></tr>"##,
         Text(&workload.name),
         if workload.not_run.is_some() { "<small>not run to its end</small>" } else { "" },
         timeline::sparkline(workload),

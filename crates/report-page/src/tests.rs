@@ -20,6 +20,7 @@ fn empty() -> Measurement {
             vcpus: None,
             ram_bytes: None,
             duration_ms: None,
+            vmm_memory_kib: None,
         },
         guest: Guest::default(),
         device: Device {

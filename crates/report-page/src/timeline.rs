@@ -138,7 +138,8 @@ fn plot(out: &mut String, id: &str, steps: &Steps, workload: &WorkloadResult) {
     }
     heading(out, PIXELS, &legend);
     panel(out, MISSED, &missed, if misses(steps, workload) { 2 } else { 0 });
-    heading(out, MISSED, &[("", "Pixels missed per second")]);
+    // The marks of missed areas stand between the heading and the panel.
+    heading(out, (MISSED.0 - 5.0, MISSED.1), &[("", "Pixels missed per second")]);
     time_axis(out, &x);
 
     let left = x.at(steps.start_ms());
