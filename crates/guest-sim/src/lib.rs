@@ -29,6 +29,7 @@ mod ring_memory;
 mod script;
 #[cfg(test)]
 mod tests;
+mod write_log;
 
 pub use attack::Attack;
 pub use clock::VirtualClock;
@@ -37,3 +38,4 @@ pub use error::SimError;
 pub use guest::{Pattern, Progress, SimConfig, SimGuest, SimStats};
 pub use memory::{SimMemory, SimVramMapper};
 pub use script::{DEMO_LINES, Milestone, Script, UnknownScript};
+pub use write_log::SimWriteLog;

@@ -8,6 +8,8 @@ use thiserror::Error;
 use vm_memory::mmap::{FromRangesError, MmapRegionError};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, MmapRegion, VolatileMemory};
 
+use crate::write_log::SimWriteLog;
+
 /// Bytes in a page.
 pub const PAGE_BYTES: u64 = 4096;
 
@@ -20,6 +22,7 @@ pub struct SimMemory {
     ram: Arc<GuestMemoryMmap>,
     window: Arc<MmapRegion>,
     window_gpa: u64,
+    writes: SimWriteLog,
 }
 
 /// The memory could not be had.
@@ -52,7 +55,7 @@ impl SimMemory {
             .map_err(|source| MemoryError::Ram { bytes: ram_bytes, source })?;
         let window = MmapRegion::new(window_bytes)
             .map_err(|source| MemoryError::Window { bytes: window_bytes, source })?;
-        Ok(Self { ram: Arc::new(ram), window: Arc::new(window), window_gpa })
+        Ok(Self { ram: Arc::new(ram), window: Arc::new(window), window_gpa, writes: SimWriteLog::default() })
     }
 
     /// The RAM alone, as the SynIC and the bus see it.
@@ -73,8 +76,23 @@ impl SimMemory {
         self.window.size() as u64
     }
 
+    /// The log of what [`Self::write`] writes. Rings and SynIC pages are not in it.
+    #[must_use]
+    pub fn writes(&self) -> &SimWriteLog {
+        &self.writes
+    }
+
     /// Writes `bytes` at `gpa` as the guest's processor does; false if neither RAM nor the window holds them all.
-    pub(crate) fn write(&self, gpa: u64, bytes: &[u8]) -> bool {
+    pub fn write(&self, gpa: u64, bytes: &[u8]) -> bool {
+        // First the bytes: a log that is read in between names the page once more.
+        let is_done = self.store(gpa, bytes);
+        if is_done {
+            self.writes.written(gpa, bytes.len() as u64);
+        }
+        is_done
+    }
+
+    fn store(&self, gpa: u64, bytes: &[u8]) -> bool {
         if let Some(offset) = self.window_offset(gpa, bytes.len() as u64) {
             return self.window.get_slice(offset, bytes.len()).is_ok_and(|slice| {
                 slice.copy_from(bytes);
