@@ -41,9 +41,9 @@ pub(crate) fn html(measurement: &Measurement, pictures: &Pictures<'_>) -> String
     screenshot(&mut out, pictures.screenshot);
     facts::section(&mut out, measurement);
     limits(&mut out, &measurement.limits);
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "</main><footer>vmbus-emu {} &middot; layout {} &middot; this page fetches nothing and runs no script</footer></body></html>\n",
+        "</main><footer>vmbus-emu {} &middot; layout {} &middot; this page fetches nothing and runs no script</footer></body></html>",
         Text(&measurement.host.version),
         Text(&measurement.schema)
     );
