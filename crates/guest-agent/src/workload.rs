@@ -211,7 +211,7 @@ impl Workload {
     #[must_use]
     pub const fn operation(self) -> &'static str {
         match self {
-            Self::Idle | Self::Cursor => "second",
+            Self::Idle | Self::Cursor => "millisecond",
             Self::Flood | Self::Lines => "line",
             Self::Fill => "fill",
             Self::Box => "move",
@@ -325,6 +325,22 @@ mod tests {
         assert!(text.ends_with(", kms, exec; did you mean flood?"), "{text}");
         let far = "brightness".parse::<Workload>().unwrap_err().to_string();
         assert!(far.ends_with("exec"), "{far}");
+    }
+
+    #[test]
+    fn documented_table_says_what_the_code_says() {
+        let page = include_str!("../../../docs/workloads.md");
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        let expected = Workload::ALL.map(|workload| {
+            let (summary, operation) = (workload.summary(), workload.operation());
+            format!("| `{workload}` | {summary} | {operation} | {} |", workload.purpose())
+        });
+        assert_eq!(rows, expected);
+        for workload in Workload::ALL.into_iter().filter(|workload| workload.maps_frame_buffer()) {
+            let start = page.find("through a mapping of").unwrap();
+            let paragraph = page[..start].rsplit("\n- ").next().unwrap();
+            assert!(paragraph.contains(&format!("`{workload}`")), "{workload} is not in {paragraph}");
+        }
     }
 
     #[test]

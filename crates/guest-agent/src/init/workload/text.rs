@@ -33,12 +33,12 @@ fn open(path: &str) -> Result<File, String> {
 
 /// Nothing for a while, with the console's cursor or without.
 pub(super) fn idle(size: Size, cursor: bool) -> Result<Outcome, String> {
-    let seconds = Duration::from_millis(size.of(5_000)?);
+    let ms = size.of(5_000)?;
     let mut console = open(FIRST)?;
     console.write_all(if cursor { SHOW_CURSOR } else { HIDE_CURSOR }).map_err(on_console)?;
-    Pace::every(seconds).wait();
+    Pace::every_ms(ms).wait();
     console.write_all(HIDE_CURSOR).map_err(on_console)?;
-    Ok(Outcome::plain(seconds.as_secs()))
+    Ok(Outcome::plain(ms))
 }
 
 /// Lines of text without a pause. A line of the console's width or more would wrap, and scroll twice.
