@@ -85,6 +85,11 @@ pub enum Command {
         /// How many lines; more than the console has rows makes it scroll.
         lines: u32,
     },
+    /// Types on the text console without a pause, character after character in the same place.
+    Typing {
+        /// How long, in milliseconds.
+        ms: u32,
+    },
     /// Reads the text console back; answered by [`Event::Vcs`] before `done`.
     Vcs,
     /// Does nothing for a while, so that the host sees what comes unasked.

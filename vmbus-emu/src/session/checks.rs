@@ -42,7 +42,8 @@ pub(crate) fn last_line(vcs: &Vcs, line: &str) -> Check {
     check("console_last_line", found, detail)
 }
 
-fn pixel(picture: &Picture, x: u32, y: u32) -> u32 {
+/// A pixel's colour, 0x00RRGGBB; beyond the picture one that equals none.
+pub(super) fn pixel(picture: &Picture, x: u32, y: u32) -> u32 {
     let index = u64::from(y) * u64::from(picture.width) + u64::from(x);
     let found = usize::try_from(index).ok().and_then(|index| picture.pixels.get(index));
     // Bits above 24 cannot be a colour, so a pixel that is not there equals none that is expected.

@@ -12,6 +12,7 @@ mod kms;
 pub(crate) mod lab;
 mod promise;
 mod reboot;
+mod refresh;
 pub(crate) mod run;
 pub(crate) mod scenario;
 pub(crate) mod stop;

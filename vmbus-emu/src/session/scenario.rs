@@ -22,10 +22,12 @@ use crate::progress::{Phase, Progress};
 const PATTERN_SEED: u64 = 0x0057_6569_2048_7531;
 /// Lines that the demo prints: four screens of a 1024x768 console, so that it scrolls.
 const CONSOLE_LINES: u32 = 200;
+/// A driver that never ceases to send is at rest when that has changed no pixel for so long: twelve refreshes of 20 Hz.
+const UNCHANGED: Duration = Duration::from_millis(640);
 /// No DIRT and no repaint for so long means that the guest's drawing has arrived: three refresh periods.
 const QUIET: Duration = Duration::from_millis(160);
 /// A little more than one refresh period of hyperv_fb (HZ/20 at HZ=250 is 48 ms), after which an unwanted DIRT is a mistake.
-const REFRESH_PERIOD: Duration = Duration::from_millis(60);
+pub(super) const REFRESH_PERIOD: Duration = Duration::from_millis(60);
 
 /// What the scenario works with.
 pub(crate) struct Stage<'a, 'b> {
@@ -141,7 +143,13 @@ impl Stage<'_, '_> {
 
     fn demo(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
         let driver = self.boot(outcome)?;
+        if self.dirt_wanted {
+            self.idle(outcome)?;
+        }
         self.draw(outcome)?;
+        if self.dirt_wanted && !self.vram_in_ram() {
+            self.small_damage(outcome)?;
+        }
         if promise::has_kms(outcome.driver.as_deref()) {
             if self.dirt_wanted {
                 self.kms(&driver, outcome)?;
@@ -149,6 +157,7 @@ impl Stage<'_, '_> {
                 outcome.left_out.push("KMS: without DIRT (dirt=off) nothing of it can be seen".into());
             }
         }
+        let typed = if self.dirt_wanted { Some(self.typing()?) } else { None };
         self.console(outcome)?;
         if self.dirt_wanted {
             self.silence(outcome)?;
@@ -157,7 +166,7 @@ impl Stage<'_, '_> {
         }
         let busiest = self.meter.with(|meter| meter.max_dirt_in_1s());
         let release = outcome.hello.as_ref().map(|hello| hello.release.as_str());
-        match promise::rate_cap(outcome.driver.as_deref(), release, busiest) {
+        match promise::rate_cap(outcome.driver.as_deref(), release, busiest, typed) {
             Ok(check) => outcome.checks.push(check),
             Err(no_promise) => outcome.left_out.push(no_promise),
         }
@@ -167,12 +176,15 @@ impl Stage<'_, '_> {
         Ok(())
     }
 
+    /// Whether the guest took its own RAM for VRAM, where nobody can draw through a mapping.
+    fn vram_in_ram(&self) -> bool {
+        let vram = self.meter.with(|meter| meter.device().vram);
+        vram.is_some_and(|vram| vram.kind == device_model::VramKind::Ram)
+    }
+
     /// Graphics through a mapping of the frame buffer, so by deferred I/O.
     pub(super) fn draw(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
-        let in_ram = self
-            .meter
-            .with(|meter| meter.device().vram.is_some_and(|vram| vram.kind == device_model::VramKind::Ram));
-        if in_ram {
+        if self.vram_in_ram() {
             // hyperv_fb hands tail pages of one allocation to deferred I/O, which takes references on each: the
             // guest's own page allocator is damaged when the mapping goes away.
             outcome
@@ -236,24 +248,31 @@ impl Stage<'_, '_> {
     }
 
     /// Lets the guest's refresh timers run out twice, by its own clock, and takes in what it sent until then.
-    fn let_refresh_periods_pass(&mut self) -> Result<(), Stop> {
+    pub(super) fn let_refresh_periods_pass(&mut self) -> Result<(), Stop> {
         let ms = u32::try_from(2 * REFRESH_PERIOD.as_millis()).unwrap_or(u32::MAX);
         self.ask(Command::Idle { ms })?;
         self.vm.events().with_bus(|bus| bus.process_doorbells())?;
         Ok(())
     }
 
-    /// Waits until nothing arrives any more. `what` comes after that, for a message.
+    /// Waits until nothing arrives any more, or nothing that changes the picture. `what` comes after that, for a message.
     pub(super) fn settle(&mut self, what: &str) -> Result<(), Stop> {
         let quiet_ns = u64::try_from(QUIET.as_nanos()).unwrap_or(u64::MAX);
         let asked = Instant::now();
+        let (mut changed, mut changed_at) = (None, asked);
         loop {
             // Even a screen that is quiet now may have a refresh on its way: never sooner than one quiet time.
             std::thread::sleep(QUIET / 4);
             let pending = self.vm.events().with_video(|video: &mut Synthvid| video.repaint_pending())?;
             let now_ns = self.clock.now_ns();
-            let quiet = self.meter.with(|meter| meter.is_quiet(now_ns, quiet_ns));
-            if quiet && pending != Some(true) && asked.elapsed() >= QUIET {
+            let (quiet, px) = self.meter.with(|meter| {
+                let counters = meter.counters();
+                (meter.is_quiet(now_ns, quiet_ns), (counters.changed_px, counters.implied_changed_px))
+            });
+            if changed.replace(px) != Some(px) {
+                changed_at = Instant::now();
+            }
+            if (quiet || changed_at.elapsed() >= UNCHANGED) && pending != Some(true) && asked.elapsed() >= QUIET {
                 return Ok(());
             }
             if let Some(reason) = self.vm.look() {
@@ -265,14 +284,16 @@ impl Stage<'_, '_> {
         }
     }
 
+    /// What the host has of the screen now.
+    pub(super) fn picture(&mut self) -> Result<Picture, Stop> {
+        let picture = self.vm.events().with_video(|video| video.picture())?;
+        picture.ok_or_else(|| Stop::Guest("there is no video device".into()))
+    }
+
     /// Waits until nothing arrives any more, then takes the picture and writes it where the user wants it.
     pub(super) fn settled_picture(&mut self, name: &str) -> Result<Picture, Stop> {
         self.settle(&format!("{name} was taken"))?;
-        let picture = self
-            .vm
-            .events()
-            .with_video(|video| video.picture())?
-            .ok_or_else(|| Stop::Guest("there is no video device".into()))?;
+        let picture = self.picture()?;
         if let Some(path) = self.results.picture(name) {
             write_picture(&path, &picture)?;
         }

@@ -3,6 +3,8 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
+    thread,
+    time::{Duration, Instant},
 };
 
 use guest_agent::protocol::{Vcs, console_line};
@@ -27,6 +29,22 @@ pub(crate) fn print_lines(count: u32) -> io::Result<()> {
         writeln!(console, "{}\r", console_line(number, count))?;
     }
     console.flush()
+}
+
+/// Clears the console, then prints one character after the other, all in the upper left cell.
+pub(crate) fn type_for(time: Duration) -> io::Result<()> {
+    let mut console = OpenOptions::new().write(true).open(CONSOLE)?;
+    console.write_all(CLEAR)?;
+    let start = Instant::now();
+    for letter in (b'!'..=b'~').cycle() {
+        if start.elapsed() >= time {
+            break;
+        }
+        console.write_all(&[b'\r', letter])?;
+        // The driver's own work needs a processor too, and a millisecond is little to its period.
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// Reads the console back.

@@ -170,6 +170,8 @@ impl Guest {
             Command::Console { lines } => {
                 console::print_lines(lines).map_err(|error| format!("cannot print on the console: {error}"))
             }
+            Command::Typing { ms } => console::type_for(Duration::from_millis(ms.into()))
+                .map_err(|error| format!("cannot print on the console: {error}")),
             Command::Vcs => {
                 let cells =
                     console::read_cells().map_err(|error| format!("cannot read the console: {error}"))?;
