@@ -180,6 +180,7 @@ fn report_of_a_simulated_run_names_what_was_agreed_on() {
             vcpus: None,
             ram_bytes: None,
             duration_ms: Some(run.clock.now_ns() / MS),
+            vmm_memory_kib: None,
         };
         let guest = Guest { driver: Some("hyperv_fb".into()), simulated: true, ..Guest::default() };
         let report = run.meter.with(|meter| Report::new(host, guest, 1, meter));

@@ -27,6 +27,7 @@ pub(crate) fn rich() -> Measurement {
             vcpus: Some(2),
             ram_bytes: Some(512 << 20),
             duration_ms: Some(84_210),
+            vmm_memory_kib: None,
         },
         guest: Guest {
             kernel: Some(HOSTILE_KERNEL.to_owned()),

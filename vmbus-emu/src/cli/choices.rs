@@ -55,7 +55,7 @@ pub(crate) enum KvmChoice {
 pub(crate) enum Scenario {
     /// Loads the driver, draws a pattern by deferred I/O, prints 200 console lines; both pictures are checked.
     Demo,
-    /// Loads the driver and powers off.
+    /// Loads the driver, waits for its first DIRT, and powers off.
     Boot,
     /// Reboots, once or --repeat times, and after each draws and prints as demo does; nothing may be left behind.
     Reboot,

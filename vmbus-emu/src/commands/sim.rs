@@ -198,6 +198,7 @@ impl Simulation {
             vcpus: Some(1),
             ram_bytes: None,
             duration_ms: Some(self.clock.now_ns() / 1_000_000),
+            vmm_memory_kib: None,
         };
         let guest =
             report::Guest { driver: Some("hyperv_fb".to_owned()), simulated: true, ..Default::default() };

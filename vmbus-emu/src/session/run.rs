@@ -15,6 +15,7 @@ use meter::{Meter, SharedMeter};
 use super::agent::Agent;
 use super::checks;
 use super::guest::{self, PreparedGuest};
+use super::holdings;
 use super::scenario::{Outcome, Stage};
 use super::stop::StopRequest;
 use super::summary;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
     let mut vm = Vm::start(args, &guest, meter.clone(), stop)?;
 
     let until = Instant::now() + args.timeout;
-    let mut outcome = {
+    let (mut outcome, vmm_memory_kib) = {
         let mut stage = Stage {
             agent: Agent::new(vm.machine().agent().clone()),
             clock: vm.clock(),
@@ -52,11 +53,12 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
             repeat: args.repeat,
         };
         let outcome = stage.play(args.scenario)?;
+        let vmm_memory_kib = holdings::vmm_memory_kib();
         if args.scenario != Scenario::None {
             // A guest that is gone already cannot be asked; how it went is known then.
             let _ = stage.agent.tell(Command::PowerOff);
         }
-        outcome
+        (outcome, vmm_memory_kib)
     };
     let limit = if args.scenario == Scenario::None { until } else { until.min(Instant::now() + POWER_OFF) };
     while Instant::now() < limit {
@@ -74,7 +76,8 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
     outcome.checks.push(vm.end_check());
     synic_check(&vm, &mut outcome);
     progress.begin(Phase::Report);
-    let report = build_report(args, kvm, &guest, &vm, &meter, outcome, duration);
+    let mut report = build_report(args, kvm, &guest, &vm, &meter, outcome, duration);
+    report.host.vmm_memory_kib = vmm_memory_kib;
     if let Some(path) = args.results.report() {
         report.write_json_atomically(&path).map_err(|error| ExitError::cannot_run(error.to_string()))?;
     }
@@ -114,6 +117,7 @@ fn build_report(
         vcpus: Some(args.cpus),
         ram_bytes: Some(args.memory_bytes),
         duration_ms: u64::try_from(duration.as_millis()).ok(),
+        vmm_memory_kib: None,
     };
     let described = report::Guest {
         kernel: outcome.hello.as_ref().map(|hello| hello.release.clone()).or_else(|| guest.release.clone()),
@@ -123,6 +127,7 @@ fn build_report(
         sha256: Some(guest.sha256.clone()),
         driver_sha256: args.driver.as_ref().map(|driver| driver.sha256.clone()),
         simulated: false,
+        boot_ms: outcome.hello.as_ref().map(|hello| hello.boot_ms),
         resets: vm.resets(),
     };
     let mut report = meter.with(|meter| Report::new(host, described, args.generation.number(), meter));

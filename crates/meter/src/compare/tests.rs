@@ -12,6 +12,7 @@ fn measurement(workloads: Vec<WorkloadResult>) -> Measurement {
         vcpus: Some(1),
         ram_bytes: None,
         duration_ms: None,
+        vmm_memory_kib: None,
     };
     let report = Report::new(host, Guest::default(), 1, &Meter::new());
     Measurement {

@@ -29,6 +29,7 @@ fields! {
     "host.vcpus", "count or null", "Virtual processors of the guest";
     "host.ram_bytes", "bytes or null", "Guest RAM";
     "host.duration_ms", "ms or null", "From the start of the guest to the end of the run; virtual time for a simulated guest";
+    "host.vmm_memory_kib", "KiB or null", "Resident memory of the program when the guest had done its part, without guest RAM and VRAM: its own text, heap, stacks and the surface";
     "guest.kernel", "string or null", "Kernel release of the guest";
     "guest.driver", "string or null", "Video driver that did the handshake";
     "guest.package", "string or null", "Distribution package that the kernel is from";
@@ -36,6 +37,7 @@ fields! {
     "guest.sha256", "64 hex digits or null", "SHA-256 of the package file or, without a package, of the kernel image";
     "guest.driver_sha256", "64 hex digits or null", "SHA-256 of the video driver's module, unpacked, where it is not the kernel's own";
     "guest.simulated", "bool", "The guest is the one that the program simulates";
+    "guest.boot_ms", "ms or null", "From the start of the guest's kernel to its first program, by the guest's own clock";
     "guest.resets", "count", "Times the guest reset its machine, or was reset, and was run on; everything else in the report is of all of it";
     "device.vmbus_version", "string or null", "VMBus version that guest and host agreed on, as `5.3`";
     "device.synthvid_version", "string or null", "Synthetic video version that guest and host agreed on, as `3.5`";
@@ -68,6 +70,7 @@ fields! {
     "traffic.packets", "count", "Packets read from all channels";
     "traffic.feature_changes", "count", "FEATURE_CHANGE messages sent to the guest";
     "traffic.max_dirt_in_1s", "count", "Most DIRT messages in one second, anywhere in the run; times are cut to 100 us, and the second is 10,000 of these";
+    "traffic.first_dirt_ms", "ms or null", "When the first DIRT message was carried out, from the start of the guest";
     "traffic.dirt_span_ms", "ms or null", "From the first DIRT message to the last";
     "traffic.interval_ms.p50", "ms or null", "Median time from one DIRT message to the next, rounded down by at most 0.1 %";
     "traffic.interval_ms.p99", "ms or null", "99 of 100 such times are not longer, rounded alike";

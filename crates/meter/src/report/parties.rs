@@ -19,6 +19,8 @@ pub struct Host {
     pub ram_bytes: Option<u64>,
     /// From the start of the guest to the end of the run; virtual time for a simulated guest.
     pub duration_ms: Option<u64>,
+    /// Resident memory of the process when the guest had done its part, in KiB, without guest RAM and VRAM.
+    pub vmm_memory_kib: Option<u64>,
 }
 
 /// Where the guest's code ran.
@@ -62,6 +64,8 @@ pub struct Guest {
     pub driver_sha256: Option<String>,
     /// This is the guest that the program simulates, not a real one.
     pub simulated: bool,
+    /// From the start of the kernel to its first program, by the guest's own clock.
+    pub boot_ms: Option<u64>,
     /// Times its machine was reset and run on.
     pub resets: u64,
 }

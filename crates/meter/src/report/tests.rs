@@ -22,6 +22,7 @@ fn host() -> Host {
         vcpus: Some(1),
         ram_bytes: None,
         duration_ms: Some(5_000),
+        vmm_memory_kib: None,
     }
 }
 
@@ -126,6 +127,7 @@ fn report_shows_what_the_meter_counted() {
         ("/traffic/declared_px", 30.into()),
         ("/traffic/changed_px", 15.into()),
         ("/traffic/max_dirt_in_1s", 3.into()),
+        ("/traffic/first_dirt_ms", 0.09.into()),
         ("/traffic/dirt_span_ms", 96.0.into()),
         ("/traffic/interval_ms/p50", 48.0.into()),
         ("/traffic/interval_ms/max", 48.0.into()),
@@ -146,6 +148,9 @@ fn what_was_not_measured_is_null() {
         "/guest/kernel",
         "/guest/sha256",
         "/guest/driver_sha256",
+        "/guest/boot_ms",
+        "/host/vmm_memory_kib",
+        "/traffic/first_dirt_ms",
         "/device/vmbus_version",
         "/device/mode",
         "/device/vram/kind",

@@ -31,6 +31,8 @@ pub struct Traffic {
     pub feature_changes: u64,
     /// Most DIRT messages in one second.
     pub max_dirt_in_1s: u64,
+    /// When the first DIRT message was carried out, from the start of the guest.
+    pub first_dirt_ms: Option<f64>,
     /// From the first DIRT message to the last.
     pub dirt_span_ms: Option<f64>,
     /// Times between one DIRT message and the next.
@@ -96,6 +98,7 @@ impl Traffic {
             packets: counters.packets,
             feature_changes: counters.feature_changes,
             max_dirt_in_1s: meter.max_dirt_in_1s(),
+            first_dirt_ms: meter.first_dirt_ns().map(|ns| milliseconds(ns / 1_000)),
             dirt_span_ms: span_ns.map(|ns| milliseconds(ns / 1_000)),
             interval_ms: IntervalMs::of(meter.dirt_intervals()),
             faults: Faults::from(counters.faults),
