@@ -112,6 +112,67 @@ impl VcpuCounter {
     }
 }
 
+/// The counters of exits of one virtual processor, by reason: those statistics whose name ends in `_exits`, such as
+/// `io_exits`, which Linux keeps beside [`EXITS`]. An exit may be in none of them, or in two.
+#[derive(Debug)]
+pub struct ExitReasons {
+    file: File,
+    /// Names and places.
+    counters: Vec<(String, u64)>,
+    /// As in [`VcpuCounter`].
+    _vm: Arc<VmFd>,
+}
+
+impl ExitReasons {
+    /// Opens the counters of `vcpu`, a processor of `vm`, as [`VcpuCounter::open`].
+    ///
+    /// # Errors
+    /// [`StatsError::Missing`] before Linux 5.14; the others mean a KVM with other statistics than the known ones.
+    pub fn open(caps: &HostCaps, vm: &Arc<VmFd>, vcpu: &VcpuFd) -> Result<Self, StatsError> {
+        if !caps.has(KVM_CAP_BINARY_STATS_FD) {
+            return Err(StatsError::Missing);
+        }
+        let file = ioctl::vcpu_stats(vcpu).map_err(StatsError::Kvm)?;
+        let counters = locate_exit_reasons(&file)?;
+        Ok(Self { file, counters, _vm: Arc::clone(vm) })
+    }
+
+    /// Name and value of each.
+    ///
+    /// # Errors
+    /// [`StatsError::Read`].
+    pub fn values(&self) -> Result<Vec<(&str, u64)>, StatsError> {
+        let mut values = Vec::with_capacity(self.counters.len());
+        for (name, offset) in &self.counters {
+            let mut value = [0; 8];
+            self.file.read_exact_at(&mut value, *offset)?;
+            values.push((name.as_str(), u64::from_ne_bytes(value)));
+        }
+        Ok(values)
+    }
+}
+
+/// Names and places of the numbers that count exits by reason.
+fn locate_exit_reasons(file: &impl FileExt) -> Result<Vec<(String, u64)>, StatsError> {
+    let header = Header::read(file)?;
+    let mut descriptor = vec![0; DESCRIPTOR_BYTES + header.name_bytes];
+    let mut at = u64::from(header.descriptors_offset);
+    let mut found = Vec::new();
+    for _ in 0..header.count {
+        file.read_exact_at(&mut descriptor, at)?;
+        at += descriptor.len() as u64;
+        let (fixed, padded_name) = descriptor.split_at(DESCRIPTOR_BYTES);
+        let name = padded_name.split(|&byte| byte == 0).next().unwrap_or_default();
+        if let Ok(name) = std::str::from_utf8(name)
+            && name.ends_with("_exits")
+            && let Ok(offset) = offset_of_number(fixed, name)
+        {
+            found.push((name.to_owned(), u64::from(header.data_offset) + u64::from(offset)));
+        }
+    }
+    Ok(found)
+}
+
 /// Where in the file the number called `name` is.
 fn locate(file: &impl FileExt, name: &str) -> Result<u64, StatsError> {
     let header = Header::read(file)?;
@@ -248,6 +309,19 @@ mod tests {
             let error = locate(&usual(), name).unwrap_err();
             assert!(matches!(error, StatsError::NoSuchStatistic { count: 3, .. }), "{name:?}: {error}");
         }
+    }
+
+    #[test]
+    fn exit_reasons_are_the_numbers_whose_name_says_so() {
+        let file = file(&[
+            Statistic("exits", 0, 1, 24),
+            Statistic("io_exits", 0, 1, 8),
+            Statistic("halt_exits", 0, 1, 16),
+            Statistic("hist_exits", KVM_STATS_TYPE_MASK & 4, 32, 64),
+        ]);
+        let found = locate_exit_reasons(&file).unwrap();
+        let data = u64::from(DATA);
+        assert_eq!(found, [("io_exits".to_owned(), data + 8), ("halt_exits".to_owned(), data + 16)]);
     }
 
     #[test]
