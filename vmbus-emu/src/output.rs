@@ -63,6 +63,25 @@ impl ResultFiles {
     }
 }
 
+/// Writes `value` to `path` as indented JSON, so that a reader sees the earlier file or the whole new one.
+pub(crate) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), ExitError> {
+    let mut json = serde_json::to_vec_pretty(value)
+        .map_err(|error| ExitError::cannot_run(format!("cannot encode {}: {error}", path.display())))?;
+    json.push(b'\n');
+    write_whole(path, &json)
+}
+
+/// Writes `bytes` to `path`, whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ExitError> {
+    let beside = beside(path);
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| {
+        // It may not exist; the first error is the one to tell.
+        let _ = fs::remove_file(&beside);
+        ExitError::cannot_run(format!("cannot write {}: {error}", path.display()))
+    })
+}
+
 /// Where a guest's serial console goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConsoleOutput {

@@ -39,3 +39,10 @@ pub(super) fn readable_directory(option: &str, path: &Path) -> Result<(), ExitEr
         Err(error) => Err(ExitError::usage(format!("{option}: cannot list {shown}: {error}"))),
     }
 }
+
+/// Makes `path` a directory, with those above it, if it is none.
+pub(super) fn make_directory(option: &str, path: &Path) -> Result<(), ExitError> {
+    fs::create_dir_all(path).map_err(|error| {
+        ExitError::usage(format!("{option}: cannot make the directory {}: {error}", path.display()))
+    })
+}

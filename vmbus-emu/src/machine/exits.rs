@@ -1,9 +1,10 @@
 //! Counters of exits: of those that reach user space, and KVM's own, which are of all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hv_kvm::binary_stats::{EXITS, StatsError, VcpuCounter};
+use hv_kvm::binary_stats::{EXITS, ExitReasons, StatsError, VcpuCounter};
 use hv_kvm::caps::HostCaps;
 use kvm_ioctls::{VcpuFd, VmFd};
 
@@ -62,13 +63,13 @@ counters! {
 
 /// KVM's exit counters, one a processor; none at all on a KVM without them.
 #[derive(Debug, Default)]
-pub(super) struct KvmExits(Vec<VcpuCounter>);
+pub(super) struct KvmExits(Vec<(VcpuCounter, ExitReasons)>);
 
 impl KvmExits {
     /// Opens the counters of processors that do not run yet. A machine runs without them.
     pub(super) fn open(caps: &HostCaps, vm: &Arc<VmFd>, vcpus: &[VcpuFd]) -> Self {
-        let counters: Result<_, StatsError> =
-            vcpus.iter().map(|vcpu| VcpuCounter::open(caps, vm, vcpu, EXITS)).collect();
+        let open = |vcpu| Ok((VcpuCounter::open(caps, vm, vcpu, EXITS)?, ExitReasons::open(caps, vm, vcpu)?));
+        let counters: Result<_, StatsError> = vcpus.iter().map(open).collect();
         Self(counters.unwrap_or_else(|error| {
             tracing::info!(%error, "exits that the kernel handles are not counted");
             Vec::new()
@@ -80,12 +81,26 @@ impl KvmExits {
         if self.0.is_empty() {
             return None;
         }
-        self.0.iter().try_fold(0_u64, |sum, counter| match counter.value() {
-            Ok(exits) => Some(sum.saturating_add(exits)),
-            Err(error) => {
-                tracing::warn!(%error, "exits that the kernel handles are not counted");
-                None
-            }
+        self.0.iter().try_fold(0_u64, |sum, (counter, _)| {
+            counter.value().inspect_err(tell_unread).ok().map(|exits| sum.saturating_add(exits))
         })
     }
+
+    /// Exits of all processors so far by the name that KVM gives the reason; empty without counters, or when one cannot
+    /// be read.
+    pub(super) fn by_reason(&self) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for (_, reasons) in &self.0 {
+            let Ok(values) = reasons.values().inspect_err(tell_unread) else { return BTreeMap::new() };
+            for (name, value) in values {
+                let sum: &mut u64 = sums.entry(name.to_owned()).or_default();
+                *sum = sum.saturating_add(value);
+            }
+        }
+        sums
+    }
+}
+
+fn tell_unread(error: &StatsError) {
+    tracing::warn!(%error, "exits that the kernel handles are not counted");
 }

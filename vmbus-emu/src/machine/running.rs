@@ -1,5 +1,6 @@
 //! The machine itself: built stopped, started once, stopped once, dropped.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -165,7 +166,6 @@ impl Machine {
     }
 
     /// Memory slots, for dirty logging.
-    #[expect(dead_code, reason = "dirty logging of VRAM is not switched on yet")]
     pub(crate) fn slots(&self) -> &Arc<MemorySlots> {
         &self.slots
     }
@@ -234,6 +234,11 @@ impl Machine {
     /// Exits so far, those that the kernel handled included, as KVM counts them; `None` when it does not.
     pub(crate) fn kvm_exits(&self) -> Option<u64> {
         self.kvm_exits.total()
+    }
+
+    /// The same by the name that KVM's statistics give the reason; not every exit has one. Empty when KVM does not count.
+    pub(crate) fn kvm_exits_by_reason(&self) -> BTreeMap<String, u64> {
+        self.kvm_exits.by_reason()
     }
 }
 

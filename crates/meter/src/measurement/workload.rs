@@ -49,6 +49,8 @@ pub struct WorkloadResult {
     pub over_declared_px: Option<u64>,
     /// Changed pixels that were covered by no DIRT and no implied repaint within the grace time, while dirt was wanted.
     pub missed_px: Option<u64>,
+    /// Those among them that a DIRT or an implied repaint covered in the end, too late.
+    pub late_px: Option<u64>,
     /// Where they are; the first few areas only.
     pub missed: Vec<MissedArea>,
     /// Tiles in which the host's picture differs from what the guest says that it drew; null if it cannot say.

@@ -1,0 +1,176 @@
+//! A measurement: boots the guest once, puts one workload after the other on its driver, and writes what came out.
+
+mod costs;
+mod files;
+mod oracle_result;
+mod stale;
+mod table;
+mod window;
+mod workload;
+
+use std::time::{Duration, Instant};
+
+use device_model::Clock as _;
+use guest_agent::protocol::Command;
+use meter::budget::Budget;
+use meter::measurement::{Measurement, SCHEMA, Settings, SharedTraffic, WorkloadResult};
+use meter::{Meter, SharedMeter, report};
+use oracle::OracleSettings;
+
+use self::files::Pictures;
+use self::workload::Measuring;
+use super::agent::Agent;
+use super::checks;
+use super::guest;
+use super::run::{self, build_report};
+use super::scenario::{Outcome, Stage, Stop};
+use super::stop::StopRequest;
+use super::vm::Vm;
+use super::watch::Watch;
+use crate::cli::MeasureArgs;
+use crate::exit::ExitError;
+use crate::host;
+use crate::progress::{Phase, Progress};
+
+/// Prepares the guest, measures it, and writes what came out.
+pub(crate) fn run(args: &MeasureArgs, kvm: report::Kvm, progress: &Progress) -> Result<(), ExitError> {
+    let stop = StopRequest::catch_signals()?;
+    host::raise_descriptor_limit();
+    let guest = guest::prepare(&args.run, progress)?;
+    let meter = SharedMeter::new(Meter::new());
+    let traffic = SharedTraffic::default();
+    let judging = oracle_settings(args, kvm);
+    let watch = Watch {
+        meter: meter.clone(),
+        traffic: Some(traffic.clone()),
+        oracle: args.oracle.then_some(judging),
+    };
+    let mut vm = Vm::start(&args.run, &guest, watch, stop)?;
+
+    let mut outcome = Outcome::default();
+    let mut pictures = Pictures::default();
+    let workloads = {
+        let mut stage = Stage {
+            agent: Agent::new(vm.machine().agent().clone()),
+            clock: vm.clock(),
+            vm: &mut vm,
+            meter: meter.clone(),
+            progress,
+            results: &args.run.results,
+            until: Instant::now() + args.run.timeout,
+            dirt_wanted: args.run.video.dirt,
+            repaint: args.run.video.repaint,
+            repeat: None,
+        };
+        let workloads = stage.measure(&mut Measuring {
+            args,
+            grace: Duration::from_nanos(judging.grace_ns),
+            traffic: &traffic,
+            pictures: &mut pictures,
+            outcome: &mut outcome,
+        })?;
+        // A guest that is gone already cannot be asked; how it went is known then.
+        let _ = stage.agent.tell(Command::PowerOff);
+        workloads
+    };
+    run::wait_for_power_off(&mut vm);
+    vm.stop()?;
+    let duration = Duration::from_nanos(vm.clock().now_ns());
+    outcome.checks.push(vm.end_check());
+
+    progress.begin(Phase::Report);
+    let mut limits = std::mem::take(&mut outcome.left_out);
+    let report = build_report(&args.run, kvm, &guest, &vm, &meter, outcome, duration);
+    limits.extend(LIMITS.map(str::to_owned));
+    let mut measurement = Measurement {
+        schema: SCHEMA.to_owned(),
+        host: report.host,
+        guest: report.guest,
+        device: report.device,
+        settings: settings(args, &judging),
+        workloads,
+        checks: report.checks,
+        limits,
+    };
+    judge(&mut measurement, args);
+    if let Some(directory) = args.run.results.directory() {
+        files::write(directory, &measurement, &pictures)?;
+        progress.done(&directory.display().to_string());
+    } else {
+        progress.done("");
+    }
+    table::print(&measurement);
+    if vm.interrupted() {
+        return Err(ExitError::check_failed("stopped by a signal before the measurement was over"));
+    }
+    table::verdict(&measurement)
+}
+
+/// Two refresh periods of hyperv_fb.
+const GRACE: Duration = Duration::from_millis(100);
+/// The same where the guest's timers are late by tenths of a second, because its processor is emulated.
+const LAB_GRACE: Duration = Duration::from_secs(1);
+
+/// What no measurement of this schema can know.
+const LIMITS: [&str; 4] = [
+    "a pixel that changed and changed back between two looks at the log is not seen",
+    "what the guest drew and never copied to its VRAM is not seen by the oracle; stale_tiles finds it where the guest can say what it drew",
+    "written_pages are pages of 4 KiB, 1024 pixels each: they are not pixels that changed",
+    "messages that the guest dropped because its ring was full never reach the host and are not counted",
+];
+
+fn oracle_settings(args: &MeasureArgs, kvm: report::Kvm) -> OracleSettings {
+    let grace = args.grace.unwrap_or(if kvm == report::Kvm::Lab { LAB_GRACE } else { GRACE });
+    let grace_ns = u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX);
+    OracleSettings { grace_ns, ..OracleSettings::default() }
+}
+
+fn settings(args: &MeasureArgs, judging: &OracleSettings) -> Settings {
+    let OracleSettings { grace_ns, sample_ns, tile_px, .. } = *judging;
+    Settings {
+        grace_ms: grace_ns / 1_000_000,
+        sample_ms: sample_ns / 1_000_000,
+        tile_px,
+        seed: args.seed,
+        scale_percent: args.scale_percent,
+        oracle: args.oracle,
+    }
+}
+
+/// Adds a check for each limit of the budget, the user's or the driver's.
+fn judge(measurement: &mut Measurement, args: &MeasureArgs) {
+    let (driver, kernel) = (measurement.guest.driver.as_deref(), measurement.guest.kernel.as_deref());
+    let budget =
+        match &args.budget {
+            Some(file) => Some(file.budget.clone()),
+            None => Budget::stock(driver, kernel)
+                .map(|budget| if args.oracle { budget } else { budget.without_oracle() }),
+        };
+    match budget {
+        Some(budget) => {
+            let checks = budget.evaluate(measurement);
+            measurement.checks.extend(checks);
+        }
+        None => {
+            let driver = driver.unwrap_or("the driver");
+            measurement.limits.push(format!("there is no budget for {driver}: nothing bounds its traffic"));
+        }
+    }
+}
+
+impl Stage<'_, '_> {
+    /// Boots the guest, then one workload after the other. One that does not come to its end is the last.
+    fn measure(&mut self, measuring: &mut Measuring<'_>) -> Result<Vec<WorkloadResult>, ExitError> {
+        let mut workloads = Vec::new();
+        let ended = self.boot(measuring.outcome).and_then(|_| self.workloads(measuring, &mut workloads));
+        match ended {
+            Ok(()) => {}
+            Err(Stop::Ours(error)) => return Err(error),
+            Err(Stop::Guest(reason)) => {
+                self.progress.failed();
+                measuring.outcome.checks.push(checks::check("workloads", false, reason));
+            }
+        }
+        Ok(workloads)
+    }
+}
