@@ -37,4 +37,4 @@ pub use input::{Keyboard, Mouse};
 pub use observer::{NoObserver, Observer};
 pub use subscriber::BusSubscriber;
 pub use surface::VramKind;
-pub use video::{Picture, Synthvid, SynthvidError};
+pub use video::{ModeRefusal, Picture, Synthvid, SynthvidError};

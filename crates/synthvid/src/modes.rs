@@ -86,6 +86,13 @@ impl ModeList {
         self.modes.get(self.default_index).copied().unwrap_or(Mode::new(1024, 768))
     }
 
+    /// The same list with another default; `None` if `mode` is not in it.
+    #[must_use]
+    pub fn with_default(mut self, mode: Mode) -> Option<Self> {
+        self.default_index = self.as_slice().iter().position(|listed| *listed == mode)?;
+        Some(self)
+    }
+
     /// The first `max` modes, or all. If that leaves the default out, it takes the last place.
     #[must_use]
     pub(crate) fn at_most(&self, max: usize) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! The device: one channel, one protocol machine, one VRAM, one surface.
 
-use surface::{Surface, VramMapper};
+use surface::{Cursor, Surface, VramMapper};
 use synthvid::{
     DirtRects, DirtVerdict, Features, Mode, ModeList, ModeListError, Rect, Situation, Size, Vsp, VspAction,
     VspConfig,
@@ -33,6 +33,33 @@ pub enum SynthvidError {
     Modes(#[from] ModeListError),
 }
 
+/// Why a guest is not asked to change to a mode.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ModeRefusal {
+    /// It needs more video memory than there is.
+    #[error("mode {size} needs {need} bytes of video memory, there are {vram_bytes}")]
+    TooLarge {
+        /// The mode.
+        size: Size,
+        /// Bytes at 32 bits a pixel.
+        need: u64,
+        /// Bytes that there are.
+        vram_bytes: u64,
+    },
+    /// The guest was not offered it.
+    #[error("mode {size} is not offered to the guest, offered are {}", list(listed))]
+    NotOffered {
+        /// The mode.
+        size: Size,
+        /// Those that are.
+        listed: Vec<Size>,
+    },
+}
+
+fn list(sizes: &[Size]) -> String {
+    sizes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// A copy of the screen, and what it shows.
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -54,6 +81,7 @@ pub struct Synthvid {
     mappings: u64,
     situation: Option<Situation>,
     surface: Surface,
+    cursor: Cursor,
     implied: ImpliedDamage,
     /// What the host wants now.
     dirt_wanted: bool,
@@ -82,6 +110,7 @@ impl Synthvid {
             mappings: 0,
             situation: None,
             surface: Surface::new(),
+            cursor: Cursor::new(),
             accepted: Vec::new(),
             log: LogLimit::new(),
             options,
@@ -107,6 +136,47 @@ impl Synthvid {
         }
     }
 
+    /// A copy of the surface with the guest's pointer drawn over it.
+    pub fn picture_with_pointer(&self) -> Picture {
+        let mut picture = self.picture();
+        self.cursor.blend(&mut picture.pixels, self.surface.size());
+        picture
+    }
+
+    /// The guest's pointer.
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Asks the guest to change to `size`, and makes that the default for guests that come later.
+    ///
+    /// *Guest-visible effect*: the list of modes has another default, and FEATURE_CHANGE asks for the situation. What
+    /// comes of it is the guest's choice, to be seen in [`Self::situation`]: Linux's drivers keep the mode that they
+    /// chose when they probed.
+    ///
+    /// *Errors*: [`ModeRefusal`]; nothing changes.
+    pub fn request_mode(&mut self, size: Size) -> Result<(), ModeRefusal> {
+        let SynthvidOptions { modes, vram_bytes, .. } = &self.options;
+        let need = size.area().saturating_mul(4);
+        if need > *vram_bytes {
+            return Err(ModeRefusal::TooLarge { size, need, vram_bytes: *vram_bytes });
+        }
+        let place = modes.iter().position(|mode| *mode == size);
+        let place = place.ok_or_else(|| ModeRefusal::NotOffered { size, listed: modes.clone() })?;
+        let mode = |edge: u32| u16::try_from(edge).unwrap_or(u16::MAX);
+        self.vsp.offer_mode(Mode::new(mode(size.width), mode(size.height)));
+        self.options.default_mode = place;
+        if self.situation.is_some() {
+            self.vsp.want(Features { situation: true, ..self.features() });
+        }
+        Ok(())
+    }
+
+    /// What the guest is asked for.
+    fn features(&self) -> Features {
+        Features { dirt: self.dirt_wanted, pointer_position: true, pointer_shape: true, situation: false }
+    }
+
     /// The screen as the guest last described it.
     pub fn situation(&self) -> Option<&Situation> {
         self.situation.as_ref()
@@ -129,7 +199,7 @@ impl Synthvid {
         if self.situation.is_none() || self.dirt_told == Some(self.dirt_wanted) {
             return;
         }
-        self.vsp.want(Features { dirt: self.dirt_wanted, ..Features::NONE });
+        self.vsp.want(self.features());
         if self.dirt_told == Some(false) && self.dirt_wanted {
             self.implied.note(RepaintCause::DirtWanted, now_ns);
         }
@@ -252,6 +322,7 @@ impl Synthvid {
 
     fn forget_handshake(&mut self) {
         self.vsp.reset();
+        self.cursor.reset();
         self.implied.clear();
         self.situation = None;
         self.dirt_told = None;
@@ -300,11 +371,15 @@ impl ChannelDevice for Synthvid {
             Some(VspAction::Situation(situation)) => self.change_situation(situation, context),
             Some(VspAction::Dirt(rects)) => self.apply_dirt(rects, context)?,
             Some(VspAction::PointerPosition(position)) => {
+                self.cursor.set_position(position);
                 let event =
                     VideoEvent::PointerPosition { visible: position.visible, x: position.x, y: position.y };
                 context.observer.video(context.now_ns, &event);
             }
             Some(VspAction::PointerShape(shape)) => {
+                if let Some((shape, pixels)) = self.vsp.pointer_pixels() {
+                    self.cursor.set_shape(shape, pixels);
+                }
                 let event = VideoEvent::PointerShape { width: shape.size.width, height: shape.size.height };
                 context.observer.video(context.now_ns, &event);
             }

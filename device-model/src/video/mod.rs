@@ -10,6 +10,6 @@ mod implied;
 mod overlap;
 mod scanout;
 
-pub use device::{Picture, Synthvid, SynthvidError};
+pub use device::{ModeRefusal, Picture, Synthvid, SynthvidError};
 pub use overlap::without_overlap;
 pub use scanout::{MappedVram, Scanout};

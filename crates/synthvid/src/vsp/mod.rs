@@ -14,7 +14,9 @@ pub use config::VspConfig;
 use transmit::{Outgoing, TransmitQueue};
 
 use crate::dirt::DirtRects;
+use crate::edid::Edid;
 use crate::fault::ProtocolFault;
+use crate::modes::Mode;
 use crate::pointer::{PointerPosition, PointerShape, ShapeAssembly};
 use crate::situation::Situation;
 use crate::version::Version;
@@ -186,6 +188,18 @@ impl Vsp {
         if self.version.is_some() {
             self.queue(Outgoing::FeatureChange(features));
         }
+    }
+
+    /// Makes `mode` the default of the list and the EDID that guests are told from now on; false, and nothing changes, if
+    /// it is not in the list.
+    ///
+    /// *Guest-visible effect*: none by itself. The protocol has no message that sets a guest's mode: one that asks for
+    /// the list again, as a driver does when it probes, finds another default.
+    pub fn offer_mode(&mut self, mode: Mode) -> bool {
+        let Some(modes) = self.config.modes.with_default(mode) else { return false };
+        self.config.modes = modes;
+        self.config.edid = Edid::for_mode(mode);
+        true
     }
 
     /// Writes the next message for the guest to `buf` and gives its length, or `None` if there is none.

@@ -385,7 +385,7 @@ fn resolutions_carry_edid_modes_and_default() {
     let answer = &messages[0];
     assert_eq!(answer.len(), 8 + 131 + 2 * 4);
     assert_eq!(answer[..8], [14, 0, 0, 0, 147, 0, 0, 0]);
-    assert_eq!(&answer[8..136], crate::Edid::for_mode(Mode::new(1024, 768)).as_bytes());
+    assert_eq!(&answer[8..136], Edid::for_mode(Mode::new(1024, 768)).as_bytes());
     assert_eq!(answer[136..139], [2, 0, 0]);
     assert_eq!(answer[139..], [0x00, 0x04, 0x00, 0x03, 0x20, 0x03, 0x58, 0x02]);
 }

@@ -148,3 +148,63 @@ fn guest_that_declares_wrong_vram_again_and_again_does_not_fill_the_log() {
     let lines = lines.load(Ordering::Relaxed);
     assert!((1..=10).contains(&lines), "{lines} lines");
 }
+
+fn video() -> Synthvid {
+    let read = Arc::new(AtomicU64::new(0));
+    let options = SynthvidOptions::parse("hyperv-synthvid").expect("the default");
+    Synthvid::new(options, Box::new(CountedMapper(read))).expect("the default")
+}
+
+fn show(video: &mut Synthvid, seen: &mut LastDirt) {
+    send(video, seen, MessageType::VersionRequest, &words(&[0x0002_0003]));
+    send(video, seen, MessageType::VramLocation, &[&[0; 8][..], &[1], &[0; 8]].concat());
+    let shape = words(&[WIDTH, HEIGHT, WIDTH * 4]);
+    let situation = [&[0; 8][..], &[1, 1], &[0; 4], &[32], &shape].concat();
+    send(video, seen, MessageType::SituationUpdate, &situation);
+}
+
+#[test]
+fn pointer_is_drawn_on_request_only_and_forgotten_when_the_guest_lets_go() {
+    let (mut video, mut seen) = (video(), LastDirt::default());
+    show(&mut video, &mut seen);
+    let position = [&[1, 0][..], &words(&[3, 2])].concat();
+    send(&mut video, &mut seen, MessageType::PointerPosition, &position);
+    let shape = [&[0xff, 1][..], &words(&[1, 1, 0, 0]), &[1, 2, 3, 255]].concat();
+    send(&mut video, &mut seen, MessageType::PointerShape, &shape);
+    let at = |picture: &Picture| picture.pixels[usize::try_from(2 * WIDTH + 3).expect("it is small")];
+    assert_eq!((at(&video.picture()), at(&video.picture_with_pointer())), (0, 0x0003_0201));
+    assert_eq!(video.cursor().hot_spot(), Some((3, 2)));
+    let clock = MonotonicClock::default();
+    let channel = ChannelId(1);
+    let observer = &mut seen;
+    video.closed(&mut DeviceContext { channel, now_ns: 0, doorbell_ns: 0, clock: &clock, observer });
+    assert_eq!(video.cursor().hot_spot(), None);
+    assert_eq!(video.picture_with_pointer().pixels, video.picture().pixels);
+}
+
+#[test]
+fn mode_that_is_not_offered_or_does_not_fit_is_refused_with_the_reason() {
+    let mut video = video();
+    let told = |refusal: ModeRefusal| refusal.to_string();
+    let text = told(video.request_mode(Size::new(1000, 700)).unwrap_err());
+    assert!(text.starts_with("mode 1000x700 is not offered to the guest, offered are 640x480, "), "{text}");
+    let text = told(video.request_mode(Size::new(4096, 4096)).unwrap_err());
+    assert_eq!(text, "mode 4096x4096 needs 67108864 bytes of video memory, there are 8388608");
+}
+
+#[test]
+fn mode_that_is_asked_for_is_the_default_of_the_next_answer() {
+    let (mut video, mut seen) = (video(), LastDirt::default());
+    show(&mut video, &mut seen);
+    let mut buffer = [0; 4096];
+    while video.poll_transmit(&mut buffer).is_some() {}
+    video.request_mode(Size::new(800, 600)).expect("it is offered");
+    let len = video.poll_transmit(&mut buffer).expect("the guest is told");
+    assert_eq!(buffer[..len][8..], [9, 0, 0, 0, 12, 0, 0, 0, 1, 1, 1, 1], "FEATURE_CHANGE, situation wanted");
+    send(&mut video, &mut seen, MessageType::ResolutionRequest, &[64]);
+    let len = video.poll_transmit(&mut buffer).expect("there is an answer");
+    let answer = &buffer[..len][16..];
+    let default = usize::from(answer[129]);
+    assert_eq!(answer[131 + 4 * default..][..4], [0x20, 3, 0x58, 2]);
+    assert_eq!(video.options().mode(), Size::new(800, 600));
+}
