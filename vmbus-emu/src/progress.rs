@@ -34,12 +34,14 @@ pub(crate) enum Phase {
     Console,
     /// Keys and pointer movements, up to the guest's report of them.
     Input,
+    /// The driver, its device or its kernel goes and comes.
+    Lifecycle,
     /// Pictures and report.
     Report,
 }
 
 impl Phase {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Download,
         Self::Initramfs,
         Self::LabBoot,
@@ -49,6 +51,7 @@ impl Phase {
         Self::Kms,
         Self::Console,
         Self::Input,
+        Self::Lifecycle,
         Self::Report,
     ];
 
@@ -63,6 +66,7 @@ impl Phase {
             Self::Kms => "KMS",
             Self::Console => "console",
             Self::Input => "input",
+            Self::Lifecycle => "life cycle",
             Self::Report => "report",
         }
     }

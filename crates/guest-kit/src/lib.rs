@@ -3,13 +3,14 @@
 //! [`packages`] turns a name like `debian/6.1-cloud` into a kernel image and a module tree; [`modules`] finds what has to be
 //! loaded and in which order, with [`video_driver`] for a driver of the user's; [`initramfs`] packs it with [`agent`], the static program that is init there; [`lab`] runs a host
 //! program under a KVM that QEMU emulates, for machines whose own KVM cannot run Linux; [`probe`] says whether it can, and what
-//! to install; [`console_check`] proves a picture of a text console right without knowing its font.
+//! to install; [`kexec`] adds what starts a second kernel; [`console_check`] proves a picture of a text console right without knowing its font.
 
 pub mod agent;
 pub mod cache;
 pub mod console_check;
 mod elf;
 pub mod initramfs;
+pub mod kexec;
 pub mod lab;
 mod module_file;
 pub mod modules;

@@ -30,5 +30,6 @@ pub mod window;
 
 pub use counters::{Counters, FaultCounts};
 pub use device::{DeviceFacts, Mode, Vram};
+pub use life::Life;
 pub use meter::{Mark, Meter};
 pub use shared::SharedMeter;

@@ -61,6 +61,20 @@ pub(crate) enum Scenario {
     Reboot,
     /// Types and points, and compares what the guest's drivers report. Needs a keyboard or a mouse.
     Input,
+    /// Unbinds the driver and binds it again, 50 or --repeat times, while text is printed; nothing may be left behind.
+    Rebind,
+    /// Removes the driver's module and loads it again, 5 or --repeat times, while text is printed.
+    Reload,
+    /// Takes the device away from the guest and gives it back, twice or --repeat times, while text is printed.
+    Rescind,
+    /// Starts the same kernel anew by kexec; its screen must be right as well.
+    Kexec,
+    /// Hibernates up to the image, which freezes and thaws the driver, once or --repeat times.
+    Suspend,
+    /// Crashes the kernel and looks for its last words on the screen.
+    Panic,
+    /// Powers off while text is printed and a picture is drawn.
+    Poweroff,
     /// Nothing: the guest decides when it is done.
     None,
 }
@@ -68,7 +82,7 @@ pub(crate) enum Scenario {
 impl Scenario {
     /// Whether `--repeat` means anything for it.
     pub(crate) const fn repeats(self) -> bool {
-        matches!(self, Self::Reboot)
+        matches!(self, Self::Reboot | Self::Rebind | Self::Reload | Self::Rescind | Self::Suspend)
     }
 }
 

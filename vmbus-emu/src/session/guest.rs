@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use guest_kit::initramfs::{Initramfs, Role};
+use guest_kit::kexec;
 use guest_kit::modules::ModuleTree;
 use guest_kit::packages::{self, FetchStep, GuestKernel};
 use guest_kit::video_driver::VideoDriver;
 
 use super::run::TemporaryFile;
-use crate::cli::{Generation, GuestSource, RunArgs, Userland};
+use crate::cli::{Generation, GuestSource, RunArgs, Scenario, Userland};
 use crate::exit::ExitError;
 use crate::machine::EFI_CMDLINE;
 use crate::progress::{Phase, Progress};
@@ -84,7 +85,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
                     );
                 });
             }
-            let initrd = build_initramfs(Some(&kernel.modules), args, progress)?;
+            let initrd = build_initramfs(&kernel.image, Some(&kernel.modules), args, progress)?;
             Ok(PreparedGuest {
                 kernel: kernel.image,
                 initrd: Some(Initrd::Built(initrd)),
@@ -98,7 +99,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
             let initrd = match userland {
                 Userland::Initrd(path) => Initrd::Given(path.clone()),
                 Userland::Agent { modules } => {
-                    Initrd::Built(build_initramfs(modules.as_deref(), args, progress)?)
+                    Initrd::Built(build_initramfs(kernel, modules.as_deref(), args, progress)?)
                 }
             };
             let sha256 = packages::sha256(kernel).map_err(|error| {
@@ -154,6 +155,7 @@ pub(crate) fn package_error(error: packages::PackageError) -> ExitError {
 }
 
 fn build_initramfs(
+    kernel: &Path,
     modules: Option<&Path>,
     args: &RunArgs,
     progress: &Progress,
@@ -177,7 +179,12 @@ fn build_initramfs(
         }
         None => driver.map(VideoDriver::module).into_iter().collect(),
     };
-    let image = Initramfs::with_agent(Role::Guest, &modules).to_bytes().map_err(|error| usage(&error))?;
+    let mut image = Initramfs::with_agent(Role::Guest, &modules);
+    if args.scenario == Scenario::Kexec {
+        let first = image.clone();
+        kexec::add_to(&mut image, kernel, &first).map_err(|error| usage(&error))?;
+    }
+    let image = image.to_bytes().map_err(|error| usage(&error))?;
     let file = TemporaryFile::with("initramfs", &image)
         .map_err(|error| ExitError::cannot_run(format!("cannot write the initramfs: {error}")))?;
     progress.done(&format!("{} modules, {} KiB", modules.len(), image.len() >> 10));
@@ -223,7 +230,9 @@ fn own_driver(tree: &ModuleTree, directory: &Path) -> Result<&'static str, ExitE
 /// The kernel's command line: the console on the first serial port, nothing printed on the text console that a
 /// picture is taken of, what the machine's generation needs, and the user's words last, so that they win.
 pub(crate) fn command_line(args: &RunArgs) -> String {
-    let mut words = "console=ttyS0,115200 panic=-1 consoleblank=0".to_owned();
+    // The last console named is /dev/console as well.
+    let screen = if args.scenario == Scenario::Panic { "console=tty0 " } else { "" };
+    let mut words = format!("{screen}console=ttyS0,115200 panic=-1 consoleblank=0");
     if args.generation == Generation::Two {
         words.push(' ');
         words.push_str(EFI_CMDLINE);

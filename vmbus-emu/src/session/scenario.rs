@@ -11,6 +11,7 @@ use meter::SharedMeter;
 use meter::report::Check;
 
 use super::agent::{Agent, AgentSilence};
+use super::lifecycle::Way;
 use super::vm::Vm;
 use super::{checks, promise};
 use crate::cli::Scenario;
@@ -92,6 +93,13 @@ impl Stage<'_, '_> {
             Scenario::Demo => self.demo(&mut outcome),
             Scenario::Boot => self.boot_to_first_dirt(&mut outcome),
             Scenario::Reboot => self.reboot(&mut outcome),
+            Scenario::Rebind => self.rebind(Way::Binding, &mut outcome),
+            Scenario::Reload => self.rebind(Way::Module, &mut outcome),
+            Scenario::Rescind => self.rescind(&mut outcome),
+            Scenario::Kexec => self.kexec(&mut outcome),
+            Scenario::Suspend => self.hibernate(&mut outcome),
+            Scenario::Panic => self.panic(&mut outcome),
+            Scenario::Poweroff => self.power_off_while_drawing(&mut outcome),
             Scenario::Input => self.input(&mut outcome),
             Scenario::None => Ok(()),
         };

@@ -9,6 +9,7 @@ use vmbus::server::ServerConfig;
 
 use super::event_loop::{Bus, BusSubscriber, EventLoop};
 use super::guest::{self, PreparedGuest};
+use super::guest_log::GuestLog;
 use super::stop::StopRequest;
 use super::{checks, console_out, summary};
 use crate::cli::{Generation, RunArgs, Scenario, SynicChoice};
@@ -27,6 +28,7 @@ pub(crate) struct Vm<'a> {
     stop: StopRequest,
     end: RunEnd,
     resets: u64,
+    log: GuestLog,
     /// Exits of the machines before this one.
     earlier: Option<report::Exits>,
     // Before the machine, whose memory and doorbells it uses.
@@ -45,13 +47,15 @@ impl<'a> Vm<'a> {
         meter: SharedMeter,
         stop: StopRequest,
     ) -> Result<Self, ExitError> {
-        let config = machine_config(args, guest)?;
+        let mut config = machine_config(args, guest)?;
+        let log = GuestLog::default();
+        config.console.callback = Some(log.listen(config.console.callback.take()));
         let mut machine = Machine::build(&config).map_err(machine_error)?;
         let clock = MonotonicClock::default();
         let events = start_bus(args, &machine, clock, &meter)?;
         machine.start().map_err(machine_error)?;
         let (end, resets, earlier) = (RunEnd::default(), 0, None);
-        Ok(Self { args, config, clock, meter, stop, end, resets, earlier, events, machine })
+        Ok(Self { args, config, clock, meter, stop, end, resets, log, earlier, events, machine })
     }
 
     /// Why there is no point in waiting for the guest any more, if so.
@@ -103,6 +107,11 @@ impl<'a> Vm<'a> {
     /// The machine that runs now.
     pub(crate) fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// What the guest's kernel complained of.
+    pub(crate) fn guest_log(&self) -> &GuestLog {
+        &self.log
     }
 
     /// The clock of the run, which no reset sets back.
@@ -222,6 +231,9 @@ impl RunEnd {
 
     /// A guest ends well if it powers itself off without having crashed; one without an agent may run on.
     fn check(&self, scenario: Scenario) -> report::Check {
+        if scenario == Scenario::Panic {
+            return self.crash_check();
+        }
         let (passed, mut detail) = match &self.event {
             Some(MachineEvent::PowerOff) => (true, "the guest powered off".to_owned()),
             Some(event) => (false, event.to_string()),
@@ -234,6 +246,17 @@ impl RunEnd {
             detail = format!("{crash}; {detail}");
         }
         checks::check("clean_end", passed && self.crash.is_none(), detail)
+    }
+
+    /// A guest that was asked to crash ends well if it reports that, and resets its machine.
+    fn crash_check(&self) -> report::Check {
+        let told = |event: &Option<MachineEvent>, nothing: &str| {
+            event.as_ref().map_or_else(|| nothing.to_owned(), ToString::to_string)
+        };
+        let crash = told(&self.crash, "the guest did not report its crash");
+        let end = told(&self.event, "and did not reset its machine");
+        let passed = self.crash.is_some() && matches!(self.event, Some(MachineEvent::Reset(_)));
+        checks::check("clean_end", passed, format!("{crash}; {end}"))
     }
 }
 

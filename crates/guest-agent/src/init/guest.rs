@@ -18,7 +18,7 @@ use crate::{
     framebuffer::{self, Framebuffer},
     input::InputDevices,
     kms,
-    lifecycle::Lifecycle,
+    lifecycle::{self, Lifecycle},
     modules::{self, Modules},
     port::Port,
     workload::{self, Stage},
@@ -217,7 +217,7 @@ impl Guest {
             self.port.send(&Event::Log { text });
         }
         if step.brings_screen() {
-            let screen = Framebuffer::open().map_err(|error| format!("/dev/fb0: {error}"))?;
+            let screen = lifecycle::open_screen()?;
             console::clear().map_err(|error| format!("cannot clear the console: {error}"))?;
             self.screen = Some(screen);
         }

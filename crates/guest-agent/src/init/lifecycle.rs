@@ -19,7 +19,10 @@ use guest_agent::{
 };
 use rustix::{io::Errno, system::delete_module};
 
-use crate::{framebuffer, modules};
+use crate::{
+    framebuffer::{self, Framebuffer},
+    modules,
+};
 
 const DEVICES: &str = "/sys/bus/vmbus/devices";
 const DRIVERS: &str = "/sys/bus/vmbus/drivers";
@@ -28,6 +31,8 @@ const VIDEO_CLASS: &str = "{da0a7802-e377-4aac-8e77-0558eb1073f8}";
 const VIDEO_DRIVERS: [&str; 2] = ["hyperv_fb", "hyperv_drm"];
 /// How long a screen may take to come or go. A driver's own waits are 10 s each.
 const SCREEN_WAIT: Duration = Duration::from_secs(15);
+/// Between two looks at what shall come or go.
+const POLL: Duration = Duration::from_millis(2);
 /// Between two lines of the printer: far more lines than refresh periods, and still time for others.
 const LINE_PAUSE: Duration = Duration::from_millis(4);
 /// The printer's lines are numbered up to this, and then from the start.
@@ -153,6 +158,18 @@ fn print(line: &str) -> io::Result<()> {
     console.write_all(format!("{line}\r\n").as_bytes())
 }
 
+/// Opens the screen that a driver has just made: its device node is there before its geometry is in sysfs.
+pub(crate) fn open_screen() -> Result<Framebuffer, String> {
+    let deadline = Instant::now() + SCREEN_WAIT;
+    loop {
+        match Framebuffer::open() {
+            Ok(screen) => return Ok(screen),
+            Err(error) if Instant::now() >= deadline => return Err(format!("/dev/fb0: {error}")),
+            Err(_) => thread::sleep(POLL),
+        }
+    }
+}
+
 /// The synthetic video device in sysfs.
 fn video_device() -> Result<PathBuf, String> {
     let entries = fs::read_dir(DEVICES).map_err(|error| format!("cannot read {DEVICES}: {error}"))?;
@@ -182,7 +199,7 @@ fn await_until(otherwise: &str, done: impl Fn() -> bool) -> Result<(), String> {
         if Instant::now() >= deadline {
             return Err(format!("{otherwise} after {} s", SCREEN_WAIT.as_secs()));
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(POLL);
     }
     Ok(())
 }

@@ -1,0 +1,102 @@
+//! The kernel's end, in the middle of drawing: a crash, whose text must still reach the screen, and a power-off.
+
+use std::time::{Duration, Instant};
+
+use device_model::{Clock as _, Picture};
+use guest_agent::lifecycle::Step;
+use guest_agent::pattern::Pattern;
+use guest_agent::protocol::Command;
+use meter::Life;
+
+use super::super::checks;
+use super::super::scenario::{Outcome, Stage, Stop, write_picture};
+use super::screen_text::Glyphs;
+use crate::progress::Phase;
+
+/// How long a kernel may take from the crash to the reset that ends it (`panic=-1`).
+const CRASH_LIMIT: Duration = Duration::from_secs(60);
+/// What Linux prints when it crashes on request (`drivers/tty/sysrq.c`, `kernel/panic.c`).
+const LAST_WORDS: &str = "Kernel panic - not syncing";
+/// Seed of the pattern that is drawn while the guest powers off.
+const SEED: u64 = 7;
+
+impl Stage<'_, '_> {
+    /// Crashes the kernel while text is being printed, and looks at what reached the screen. The kernel's messages go to the text
+    /// console as well in this scenario.
+    pub(in super::super) fn panic(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+        self.boot(outcome)?;
+        self.console(outcome)?;
+        let vcs = self.text_console()?;
+        let before = self.settled_picture("console")?;
+        let glyphs = Glyphs::learn(&before, &vcs);
+        self.progress.begin(Phase::Lifecycle);
+        self.progress.note("crash");
+        let now_ns = self.clock.now_ns();
+        self.meter.with(|meter| meter.crash_asked(now_ns));
+        self.agent.tell(Command::Crash)?;
+        let until = self.until.min(Instant::now() + CRASH_LIMIT);
+        while self.vm.look().is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.vm.events().with_bus(|bus| bus.process_doorbells())?;
+        let after = self.vm.events().with_video(|video| video.picture())?;
+        let after = after.ok_or_else(|| Stop::Guest("there is no video device".into()))?;
+        if let Some(path) = self.results.picture("panic") {
+            write_picture(&path, &after)?;
+        }
+        let life = self.meter.with(|meter| meter.life().clone());
+        outcome.checks.push(panic_on_screen(&glyphs, &before, &after, &life));
+        let last_dirt = self.meter.with(|meter| meter.last_dirt_ns());
+        let detail = format!(
+            "{} DIRT after the crash was asked for, {} of them after UNLOAD; the last at {}, UNLOAD at {}",
+            life.dirt_after_crash,
+            life.dirt_after_unload,
+            at(last_dirt),
+            at(life.last_unload_ns)
+        );
+        let ordered = life.last_unload_ns.is_some() && life.dirt_after_unload == 0;
+        outcome.checks.push(checks::check("unload_after_last_dirt", ordered, detail));
+        self.progress.done(&format!("{} DIRT after the crash", life.dirt_after_crash));
+        Ok(())
+    }
+
+    /// Leaves the guest drawing and printing; the run ends by asking it to power off, as every run does.
+    pub(in super::super) fn power_off_while_drawing(&mut self, outcome: &mut Outcome) -> Result<(), Stop> {
+        self.boot(outcome)?;
+        self.draw(outcome)?;
+        let (log, start) = (self.vm.guest_log().mark(), self.before());
+        self.progress.begin(Phase::Lifecycle);
+        self.step(Step::PrintStart)?;
+        let mark = self.meter.with(|meter| meter.mark());
+        self.let_refresh_periods_pass()?;
+        if outcome.checks.iter().any(|check| check.name == "pattern") {
+            // Not waited for: its pages are still on their way when the power goes.
+            self.ask(Command::Draw { pattern: Pattern::Coordinates, seed: SEED })?;
+        }
+        let busy = self.meter.with(|meter| meter.since(&mark).dirt_messages);
+        let detail = format!("{busy} DIRT in the last moments before the power-off was asked for");
+        outcome.checks.push(checks::check("drawing_at_power_off", busy > 0 || !self.dirt_wanted, detail));
+        self.judge_life(&start, log, outcome);
+        self.progress.done("power-off is asked for");
+        Ok(())
+    }
+}
+
+/// The kernel's last words are readable on the screen.
+fn panic_on_screen(glyphs: &Glyphs, before: &Picture, after: &Picture, life: &Life) -> meter::report::Check {
+    let changed = before.pixels.iter().zip(&after.pixels).filter(|(old, new)| old != new).count();
+    let found = glyphs.read(after).into_iter().find(|line| line.contains(LAST_WORDS));
+    let detail = match &found {
+        Some(line) => format!("\"{line}\", {changed} pixels changed"),
+        None => format!(
+            "\"{LAST_WORDS}\" is not on the screen, {changed} pixels changed, {} DIRT after the crash was asked for",
+            life.dirt_after_crash
+        ),
+    };
+    checks::check("panic_on_screen", found.is_some(), detail)
+}
+
+/// A time of the run, to the millisecond.
+fn at(ns: Option<u64>) -> String {
+    ns.map_or_else(|| "no time".to_owned(), |ns| format!("{} ms", ns / 1_000_000))
+}
