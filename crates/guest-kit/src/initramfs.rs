@@ -3,14 +3,15 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
 use cpio::newc::{Builder, ModeFileType, trailer};
+use guest_agent::workload::EXEC_PROGRAM;
 
-use crate::{agent, module_file, modules::Module};
+use crate::{agent, elf, module_file, modules::Module};
 
 /// Why an image could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,14 @@ pub enum InitramfsError {
         path: PathBuf,
         /// How large.
         bytes: u64,
+    },
+    /// A program cannot run where there are no shared libraries.
+    #[error("{path} cannot run in a guest, which has no shared libraries: {reason}", path = path.display())]
+    NotStatic {
+        /// Which.
+        path: PathBuf,
+        /// What it is instead of a static program.
+        reason: String,
     },
     /// The image cannot be written.
     #[error("cannot write the initramfs: {0}")]
@@ -119,6 +128,24 @@ impl Initramfs {
     /// Adds a file of this machine; it is read when the image is written.
     pub fn host_file(&mut self, path: &str, mode: u32, host: &Path) {
         self.insert(path, Entry::HostFile { mode, path: host.to_owned() });
+    }
+
+    /// Adds a static program of this machine as [`EXEC_PROGRAM`], for the workload of that name.
+    ///
+    /// # Errors
+    /// [`InitramfsError::Read`], or [`InitramfsError::NotStatic`] if it is no x86-64 ELF or asks for a dynamic loader.
+    pub fn exec_program(&mut self, host: &Path) -> Result<(), InitramfsError> {
+        let program =
+            fs::read(host).map_err(|source| InitramfsError::Read { path: host.to_owned(), source })?;
+        let not_static = |reason| InitramfsError::NotStatic { path: host.to_owned(), reason };
+        match elf::interpreter(&program) {
+            Ok(None) => {}
+            Ok(Some(loader)) => return Err(not_static(format!("it asks for the loader {loader}"))),
+            Err(error) => return Err(not_static(error.to_string())),
+        }
+        length(program.len() as u64, host)?;
+        self.bytes(EXEC_PROGRAM, 0o755, program);
+        Ok(())
     }
 
     /// Adds a character device.
@@ -312,6 +339,27 @@ mod tests {
         let one = Initramfs::with_agent(Role::Lab, &[module(dir.path(), "m")]).to_bytes().unwrap();
         let other = Initramfs::with_agent(Role::Lab, &[module(dir.path(), "m")]).to_bytes().unwrap();
         assert_eq!(one, other);
+    }
+
+    #[test]
+    fn static_program_is_added_and_others_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        let mut image = Initramfs::default();
+
+        std::fs::write(&path, agent::PROGRAM).unwrap();
+        image.exec_program(&path).unwrap();
+        let (name, mode, _, bytes) = contents(&image.to_bytes().unwrap()).remove(0);
+        assert_eq!((&*name, mode, &bytes[..]), ("exec", 0o100_755, agent::PROGRAM));
+
+        let own = std::env::current_exe().unwrap();
+        let error = image.exec_program(&own).unwrap_err().to_string();
+        assert!(error.ends_with("it asks for the loader /lib64/ld-linux-x86-64.so.2"), "{error}");
+        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        let error = image.exec_program(&path).unwrap_err().to_string();
+        assert!(error.ends_with("no shared libraries: not an x86-64 ELF file"), "{error}");
+        let missing = image.exec_program(Path::new("/no/such/file")).unwrap_err().to_string();
+        assert!(missing.contains("/no/such/file"), "{missing}");
     }
 
     #[test]
