@@ -40,6 +40,8 @@ fn main() -> ExitCode {
 fn execute(command: &Command, progress: &Progress) -> Result<(), ExitError> {
     match command {
         Command::Run(args) => commands::run::execute(args, progress),
+        Command::Measure(args) => commands::measure::execute(args, progress),
+        Command::Compare(args) => commands::compare::execute(args, progress),
         Command::Sim(args) => commands::sim::execute(args, progress),
         Command::Doctor(args) => commands::doctor::execute(args, progress),
     }

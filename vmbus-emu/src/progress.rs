@@ -36,12 +36,16 @@ pub(crate) enum Phase {
     Input,
     /// The driver, its device or its kernel goes and comes.
     Lifecycle,
+    /// One workload, up to a quiet ring.
+    Workload,
+    /// One measurement of a comparison.
+    Round,
     /// Pictures and report.
     Report,
 }
 
 impl Phase {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Download,
         Self::Initramfs,
         Self::LabBoot,
@@ -52,6 +56,8 @@ impl Phase {
         Self::Console,
         Self::Input,
         Self::Lifecycle,
+        Self::Workload,
+        Self::Round,
         Self::Report,
     ];
 
@@ -67,6 +73,8 @@ impl Phase {
             Self::Console => "console",
             Self::Input => "input",
             Self::Lifecycle => "life cycle",
+            Self::Workload => "workload",
+            Self::Round => "round",
             Self::Report => "report",
         }
     }

@@ -86,6 +86,13 @@ impl Scenario {
     }
 }
 
+/// Which verdict of a comparison is a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// B does worse in some number.
+    Worse,
+}
+
 /// How progress is shown on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ProgressStyle {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use device_model::options::ByteSize;
 
-use super::choices::{Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
+use super::choices::{FailOn, Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
 
 /// A KVM host for Linux's Hyper-V video drivers.
 #[derive(Debug, Parser)]
@@ -28,14 +28,19 @@ const EXIT_STATUS: &str = "Exit status: 0 all is well, 1 a check failed, 2 the c
 pub(super) enum Command {
     /// Boot a guest, let it draw, and write pictures and a traffic report.
     Run(Run),
+    /// Put workloads on a guest's video driver and measure its refresh traffic against what it writes.
+    Measure(Measure),
+    /// Compare measurements of two guests, or measure two guests in turn and compare them.
+    Compare(Compare),
     /// Run the simulated guest against the same devices: no KVM, no kernel, the same report.
     Sim(Sim),
     /// Show what this host can do, what would be used, and what to install to get more.
     Doctor(Doctor),
 }
 
+/// A guest and the machine that it gets.
 #[derive(Args, Debug)]
-pub(super) struct Run {
+pub(super) struct Machine {
     /// Guest kernel by name, fetched from Debian's archive: for example debian/6.1-cloud.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["kernel", "initrd", "modules"])]
     pub(super) guest: Option<String>,
@@ -76,6 +81,18 @@ pub(super) struct Run {
     /// Whose KVM runs the guest.
     #[arg(long, value_enum, default_value_t, value_name = "WHOSE")]
     pub(super) kvm: KvmChoice,
+    /// Seconds after which the run is stopped and counts as failed.
+    #[arg(long, value_name = "SECS", default_value_t = 180)]
+    pub(super) timeout: u64,
+    /// Where the guest's serial console goes: a file, or "-" for standard output.
+    #[arg(long, value_name = "FILE|-")]
+    pub(super) console: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) machine: Machine,
     /// What the guest agent does; demo by default, none with --initrd.
     #[arg(long, value_enum, value_name = "NAME")]
     pub(super) scenario: Option<Scenario>,
@@ -85,14 +102,73 @@ pub(super) struct Run {
     /// End the run when the guest resets its machine, where it would be run on (scenario none).
     #[arg(long)]
     pub(super) no_reboot: bool,
-    /// Seconds after which the run is stopped and counts as failed.
-    #[arg(long, value_name = "SECS", default_value_t = 180)]
-    pub(super) timeout: u64,
-    /// Where the guest's serial console goes: a file, or "-" for standard output.
-    #[arg(long, value_name = "FILE|-")]
-    pub(super) console: Option<PathBuf>,
     #[command(flatten)]
     pub(super) results: Results,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Measure {
+    #[command(flatten)]
+    pub(super) machine: Machine,
+    /// Workloads, in this order; "help" lists them. Without it: all that apply to the guest, but the long ones.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(super) workload: Vec<String>,
+    /// How much of each workload is done, in percent of its full size, 1 to 1000.
+    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
+    pub(super) scale: u32,
+    /// Seed of what the workloads draw, and where.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Limits to keep, in place of those that the program has for the driver.
+    #[arg(long, value_name = "FILE")]
+    pub(super) budget: Option<PathBuf>,
+    /// Leave out the oracle: only declared traffic is measured, and nothing slows the event thread down.
+    #[arg(long)]
+    pub(super) no_oracle: bool,
+    /// Milliseconds after which a changed pixel that no DIRT covers is missed, 1 to 10000; 100 by default, and 1000 in
+    /// the KVM lab, where a guest is that much slower.
+    #[arg(long, value_name = "MS")]
+    pub(super) grace: Option<u64>,
+    /// Run each workload a second time while the host wants no DIRT: what the refresh traffic costs the guest.
+    #[arg(long)]
+    pub(super) cost: bool,
+    /// Run each workload a second time without the oracle: what the oracle costs.
+    #[arg(long, conflicts_with = "no_oracle")]
+    pub(super) oracle_overhead: bool,
+    /// Write everything into this directory: report.json, report.html, heat maps, pictures, trace.json, console.log.
+    #[arg(long, value_name = "DIR", visible_alias = "out")]
+    pub(super) report: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Compare {
+    /// Reports of A, then of B: a report.json each, or a directory that holds some at any depth.
+    #[arg(value_name = "A B", num_args = 2, conflicts_with_all = ["guest", "a", "b"])]
+    pub(super) reports: Vec<PathBuf>,
+    /// Guests to measure and compare, given twice: A, then B.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["a", "b"])]
+    pub(super) guest: Vec<String>,
+    /// Options of measure for A alone, as one word: for example "--guest debian/6.1-cloud --driver new.ko".
+    #[arg(long, value_name = "OPTIONS", requires = "b", allow_hyphen_values = true)]
+    pub(super) a: Option<String>,
+    /// Options of measure for B alone.
+    #[arg(long, value_name = "OPTIONS", requires = "a", allow_hyphen_values = true)]
+    pub(super) b: Option<String>,
+    /// How often each guest is measured, in the order A B B A; 4 is the least from which a test can tell.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(super) rounds: u32,
+    /// Keep every measurement in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// Write the comparison here, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Verdict that ends with status 1; without it any verdict ends with 0.
+    #[arg(long, value_enum, value_name = "VERDICT")]
+    pub(super) fail_on: Option<FailOn>,
+    /// Options of measure for both guests, such as --workload and --scale.
+    #[arg(last = true, value_name = "OPTIONS", conflicts_with = "reports")]
+    pub(super) both: Vec<String>,
 }
 
 #[derive(Args, Debug)]

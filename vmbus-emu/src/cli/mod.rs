@@ -6,8 +6,10 @@
 //! report cannot be written.
 
 mod choices;
+mod compare;
 mod files;
 mod low;
+mod measure;
 mod relaunch;
 mod run;
 mod sim;
@@ -20,7 +22,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use device_model::options::DeviceSet;
 
-pub(crate) use choices::{Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
+pub(crate) use choices::{FailOn, Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
+pub(crate) use compare::{CompareArgs, Compared, Rounds};
+pub(crate) use measure::{MeasureArgs, WorkloadChoice};
 pub(crate) use run::{GuestSource, RunArgs, Userland};
 pub(crate) use sim::SimArgs;
 
@@ -42,6 +46,10 @@ pub(crate) struct Invocation {
 pub(crate) enum Command {
     /// Boot a guest.
     Run(Box<RunArgs>),
+    /// Put workloads on a guest and measure.
+    Measure(Box<MeasureArgs>),
+    /// Compare measurements.
+    Compare(CompareArgs),
     /// Run the simulated guest.
     Sim(SimArgs),
     /// Show what this host can do.
@@ -62,6 +70,8 @@ pub(crate) enum Stop {
     Clap(clap::Error),
     /// The table that `--device help` asks for.
     DeviceHelp,
+    /// The table that `--workload help` asks for.
+    WorkloadHelp,
     /// An argument does not do.
     Error(ExitError),
 }
@@ -85,6 +95,10 @@ impl Stop {
                 print!("{}", device_model::options::help());
                 ExitCode::SUCCESS
             }
+            Self::WorkloadHelp => {
+                print!("{}", measure::workload_help());
+                ExitCode::SUCCESS
+            }
             Self::Error(error) => {
                 eprintln!("{error}");
                 error.code()
@@ -98,9 +112,17 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocat
     let line = low::Line::try_parse_from(words).map_err(Stop::Clap)?;
     let command = match line.command {
         low::Command::Run(run) => {
-            stop_for_device_help(&run.device)?;
+            stop_for_device_help(&run.machine.device)?;
             Command::Run(Box::new(RunArgs::try_from(run)?))
         }
+        low::Command::Measure(measure) => {
+            stop_for_device_help(&measure.machine.device)?;
+            if measure.workload.iter().any(|name| name == "help") {
+                return Err(Stop::WorkloadHelp);
+            }
+            Command::Measure(Box::new(MeasureArgs::try_from(measure)?))
+        }
+        low::Command::Compare(compare) => Command::Compare(CompareArgs::try_from(compare)?),
         low::Command::Sim(sim) => {
             stop_for_device_help(&sim.device)?;
             Command::Sim(SimArgs::try_from(sim)?)

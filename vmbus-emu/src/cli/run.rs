@@ -10,7 +10,7 @@ use guest_kit::video_driver::VideoDriver;
 use super::choices::{Generation, KvmChoice, Scenario, SynicChoice};
 use super::{devices, files, low};
 use crate::exit::ExitError;
-use crate::machine;
+use crate::machine::check_kernel;
 use crate::output::{ConsoleOutput, ResultFiles};
 
 /// Most virtual processors of a guest.
@@ -34,6 +34,8 @@ pub(crate) struct RunArgs {
     pub(crate) guest: GuestSource,
     /// The user's video driver in place of the guest's own.
     pub(crate) driver: Option<VideoDriver>,
+    /// A program of the user's that the guest can run.
+    pub(crate) program: Option<PathBuf>,
     /// Words to add at the end of the kernel command line; empty if there are none.
     pub(crate) cmdline: String,
     /// The video device.
@@ -99,15 +101,16 @@ impl TryFrom<low::Run> for RunArgs {
 
     /// Checks what costs nothing first, and places to write to last, so that a refused command leaves no trace.
     fn try_from(run: low::Run) -> Result<Self, ExitError> {
-        let guest = guest_source(run.guest, run.kernel, run.initrd, run.modules)?;
+        let machine = run.machine;
+        let guest = guest_source(machine.guest, machine.kernel, machine.initrd, machine.modules)?;
         let scenario = scenario(run.scenario, &guest)?;
-        let DeviceSet { video, keyboard, mouse } = devices(&run.device)?;
+        let DeviceSet { video, keyboard, mouse } = devices(&machine.device)?;
         if scenario == Scenario::Input && !keyboard && !mouse {
             return Err(ExitError::usage("--scenario input: there is nothing to type or point with")
                 .with_hint("add --device hyperv-keyboard or --device hyperv-mouse"));
         }
-        in_range("--cpus", u64::from(run.cpus), 1, u64::from(CPUS_MAX))?;
-        in_range("--timeout", run.timeout, 1, TIMEOUT_MAX)?;
+        in_range("--cpus", u64::from(machine.cpus), 1, u64::from(CPUS_MAX))?;
+        in_range("--timeout", machine.timeout, 1, TIMEOUT_MAX)?;
         if let Some(repeat) = run.repeat {
             in_range("--repeat", u64::from(repeat), 1, REPEAT_MAX)?;
             if !scenario.repeats() {
@@ -116,8 +119,8 @@ impl TryFrom<low::Run> for RunArgs {
                 )));
             }
         }
-        let memory_bytes = memory(run.memory)?;
-        let cmdline = run.cmdline.unwrap_or_default();
+        let memory_bytes = memory(machine.memory)?;
+        let cmdline = machine.cmdline.unwrap_or_default();
         if cmdline.len() > CMDLINE_MAX {
             let len = cmdline.len();
             return Err(ExitError::usage(format!("--cmdline: {len} bytes, limit is {CMDLINE_MAX}")));
@@ -128,28 +131,29 @@ impl TryFrom<low::Run> for RunArgs {
             ));
         }
         if let GuestSource::Files { kernel, .. } = &guest {
-            machine::check_kernel(kernel).map_err(|error| ExitError::usage(format!("--kernel: {error}")))?;
+            check_kernel(kernel).map_err(|error| ExitError::usage(format!("--kernel: {error}")))?;
         }
-        let driver = run.driver.map(|file| video_driver(&file)).transpose()?;
+        let driver = machine.driver.map(|file| video_driver(&file)).transpose()?;
         let results = ResultFiles::claim(run.results.report, run.results.out)?;
-        let console = ConsoleOutput::claim(run.console, &results)?;
+        let console = ConsoleOutput::claim(machine.console, &results)?;
         Ok(Self {
             guest,
             driver,
+            program: None,
             cmdline,
             video,
             keyboard,
             mouse,
-            vmbus_version: run.vmbus_version,
-            generation: run.generation,
-            cpus: run.cpus,
+            vmbus_version: machine.vmbus_version,
+            generation: machine.generation,
+            cpus: machine.cpus,
             memory_bytes,
-            synic: run.synic,
-            kvm: run.kvm,
+            synic: machine.synic,
+            kvm: machine.kvm,
             scenario,
             repeat: run.repeat,
             no_reboot: run.no_reboot,
-            timeout: Duration::from_secs(run.timeout),
+            timeout: Duration::from_secs(machine.timeout),
             console,
             results,
         })
@@ -234,7 +238,7 @@ fn memory(ByteSize(bytes): ByteSize) -> Result<u64, ExitError> {
     Ok(bytes)
 }
 
-fn in_range(option: &str, value: u64, min: u64, max: u64) -> Result<(), ExitError> {
+pub(super) fn in_range(option: &str, value: u64, min: u64, max: u64) -> Result<(), ExitError> {
     if (min..=max).contains(&value) {
         return Ok(());
     }

@@ -27,6 +27,7 @@ fn refusal(line: &[&str]) -> (u8, String) {
         Stop::Error(error) => (error.kind() as u8, error.to_string()),
         Stop::Clap(error) => (if error.use_stderr() { 2 } else { 0 }, error.to_string()),
         Stop::DeviceHelp => (0, device_model::options::help()),
+        Stop::WorkloadHelp => (0, measure::workload_help()),
     }
 }
 
@@ -100,11 +101,7 @@ fn arguments_read_back_as_the_same_run() {
         vec!["run", "--kernel", &kernel, "--initrd", &kernel, "--kvm=host", "--synic=kernel"],
         vec!["run", "--kernel", &kernel, "--device=hyperv-synthvid,vram=4M,repaint=strict", "--cpus=64"],
         with_guest(&["--generation=2"]),
-        with_guest(&[
-            "--device=hyperv-mouse",
-            "--device=hyperv-synthvid,vram=4M",
-            "--device=hyperv-keyboard",
-        ]),
+        with_guest(&["--device=hyperv-mouse", "--device=hyperv-synthvid,vram=4M", "--device=hyperv-keyboard"]),
     ] {
         let args = run(&line);
         let again = args.to_arguments().unwrap();

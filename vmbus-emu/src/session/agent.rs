@@ -76,11 +76,7 @@ impl Agent {
                 Event::Modules { failed, .. } => introduction.failed_modules = failed,
                 Event::Driver(driver) => return Ok((introduction, Ok(driver))),
                 Event::NoDriver { reason } => return Ok((introduction, Err(reason))),
-                Event::Done(_)
-                | Event::Vcs(_)
-                | Event::InputReady { .. }
-                | Event::Input(_)
-                | Event::Log { .. } => {}
+                _ => {}
             }
         }
     }

@@ -7,18 +7,18 @@ use std::thread::JoinHandle;
 
 use device_model::Synthvid;
 use event_manager::{EventManager, RemoteEndpoint, SubscriberId, SubscriberOps};
-use meter::SharedMeter;
 use vm_memory::GuestMemoryMmap;
 
+use super::watch::Observers;
 use crate::exit::ExitError;
 
 /// Longest sleep of the loop in milliseconds; it wakes for every event, and at least so often to see a stop.
 const LOOP_MS: i32 = 200;
 
 /// The bus of a run.
-pub(crate) type Bus = device_model::Bus<GuestMemoryMmap, SharedMeter>;
+pub(crate) type Bus = device_model::Bus<GuestMemoryMmap, Observers>;
 /// The same on an event loop.
-pub(crate) type BusSubscriber = device_model::BusSubscriber<GuestMemoryMmap, SharedMeter>;
+pub(crate) type BusSubscriber = device_model::BusSubscriber<GuestMemoryMmap, Observers>;
 
 /// A running event thread.
 ///

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use guest_agent::workload::EXEC_PROGRAM;
 use guest_kit::initramfs::{Initramfs, Role};
 use guest_kit::kexec;
 use guest_kit::modules::ModuleTree;
@@ -183,6 +184,9 @@ fn build_initramfs(
     if args.scenario == Scenario::Kexec {
         let first = image.clone();
         kexec::add_to(&mut image, kernel, &first).map_err(|error| usage(&error))?;
+    }
+    if let Some(program) = &args.program {
+        image.host_file(EXEC_PROGRAM, 0o755, program);
     }
     let image = image.to_bytes().map_err(|error| usage(&error))?;
     let file = TemporaryFile::with("initramfs", &image)

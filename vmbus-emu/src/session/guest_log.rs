@@ -41,7 +41,11 @@ struct Known {
     why: &'static str,
 }
 
-const KNOWN: [Known; 0] = [];
+const KNOWN: [Known; 1] = [Known {
+    driver: "hyperv_drm",
+    words: "Unable to send packet via vmbus; error -19",
+    why: "a rescinded channel takes no DIRT (ENODEV), and the driver goes on drawing until it has been removed",
+}];
 
 /// The complaints in a console log. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -141,6 +145,17 @@ mod tests {
         let check = log.check(mark, Some("hyperv_fb"), &mut Vec::new());
         assert!(!check.passed && check.detail.contains("fbsysfs.c:87"), "{}", check.detail);
         assert!(log.check(log.mark(), None, &mut Vec::new()).passed, "it was before this mark");
+    }
+
+    #[test]
+    fn complaint_that_a_driver_is_known_for_is_told_as_its_limitation() {
+        let log = GuestLog::default();
+        let console = log.listen(None);
+        console(b"[   33.5] hyperv_drm 6b8c: [drm] *ERROR* Unable to send packet via vmbus; error -19\n");
+        let mut limitations = Vec::new();
+        assert!(log.check(LogMark::default(), Some("hyperv_drm"), &mut limitations).passed);
+        assert!(limitations.len() == 1 && limitations[0].contains("error -19"), "{limitations:?}");
+        assert!(!log.check(LogMark::default(), Some("hyperv_fb"), &mut Vec::new()).passed);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use guest_kit::lab::{Lab, LabJob, LabOutput, ProgramEnd};
 
 use super::guest;
 use super::stop::StopRequest;
-use crate::cli::{GuestSource, KvmChoice, RunArgs, Userland};
+use crate::cli::{GuestSource, KvmChoice, MeasureArgs, RunArgs, Userland};
 use crate::exit::{ExitError, ExitKind};
 use crate::host;
 use crate::progress::{Phase, Progress};
@@ -23,6 +23,24 @@ const RETRIES: u32 = 1;
 
 /// Boots the lab, runs this program in it with `args`, and ends as it ended.
 pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> {
+    let inside = RunArgs { kvm: KvmChoice::Host, ..args.clone() };
+    run_there(args, inside.to_arguments()?, Vec::new(), progress)
+}
+
+/// The same for a measurement.
+pub(crate) fn measure(args: &MeasureArgs, progress: &Progress) -> Result<(), ExitError> {
+    let mut inside = args.clone();
+    inside.run.kvm = KvmChoice::Host;
+    run_there(&args.run, inside.to_arguments()?, args.files(), progress)
+}
+
+/// Runs this program in the lab with `arguments`, which boot the guest of `args` and read `more` files.
+fn run_there(
+    args: &RunArgs,
+    mut arguments: Vec<String>,
+    more: Vec<PathBuf>,
+    progress: &Progress,
+) -> Result<(), ExitError> {
     let stop = StopRequest::catch_signals()?;
     let cache = guest::cache();
     if let GuestSource::Named(name) = &args.guest {
@@ -30,14 +48,17 @@ pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> 
         guest::fetch(name, progress)?;
     }
     let lab = prepare(&cache, progress)?;
+    arguments.push("--progress=relay".to_owned());
+    let mut inputs = inputs(args, &cache);
+    inputs.extend(more);
 
     let job = LabJob {
         program: this_program()?,
-        arguments: arguments(args)?,
+        arguments,
         environment: environment(&cache),
         working_directory: std::env::current_dir()
             .map_err(|error| ExitError::cannot_run(format!("there is no working directory: {error}")))?,
-        inputs: inputs(args, &cache),
+        inputs,
         outputs: outputs(args),
         memory_mib: memory_mib(args),
         boot_timeout: LAB_BOOT,
@@ -122,13 +143,6 @@ fn lab_error(error: &guest_kit::lab::LabError) -> ExitError {
 fn this_program() -> Result<PathBuf, ExitError> {
     std::env::current_exe()
         .map_err(|error| ExitError::cannot_run(format!("this program's own file cannot be found: {error}")))
-}
-
-fn arguments(args: &RunArgs) -> Result<Vec<String>, ExitError> {
-    let inside = RunArgs { kvm: KvmChoice::Host, ..args.clone() };
-    let mut arguments = inside.to_arguments()?;
-    arguments.push("--progress=relay".to_owned());
-    Ok(arguments)
 }
 
 fn memory_mib(args: &RunArgs) -> u32 {

@@ -55,6 +55,16 @@ pub(super) fn rate_cap(
 /// Refreshes that a time holds beside one for each period: what was drawn before it, and the last.
 const BEFORE_AND_AFTER: u64 = 2;
 
+/// Whether the driver shows the kernel's last words after a panic: hyperv_fb sends one DIRT of the whole screen before it leaves the
+/// bus; hyperv_drm needs drm_panic, and a bus that is left only after that ("During panic do VMBus unload after frame buffer is
+/// flushed").
+pub(super) fn shows_panic(driver: Option<&str>, release: Option<&str>) -> bool {
+    match driver {
+        Some("hyperv_drm") => release.and_then(version).unwrap_or_default() >= (7, 1),
+        driver => driver == Some("hyperv_fb"),
+    }
+}
+
 /// The first two numbers of a kernel's release.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit());
@@ -103,6 +113,14 @@ mod tests {
             let told = rate_cap(Some("hyperv_drm"), release, 900, None).unwrap_err();
             assert!(told.contains("hyperv_drm") && told.contains("900"), "{told}");
         }
+    }
+
+    #[test]
+    fn panic_is_shown_by_hyperv_fb_and_by_a_hyperv_drm_with_drm_panic() {
+        assert!(shows_panic(Some("hyperv_fb"), Some("6.1.0-56-cloud-amd64")));
+        assert!(!shows_panic(Some("hyperv_drm"), Some("6.12.117+deb12-amd64")));
+        assert!(shows_panic(Some("hyperv_drm"), Some("7.3.4+deb13-amd64")));
+        assert!(!shows_panic(None, Some("7.3.4")));
     }
 
     #[test]

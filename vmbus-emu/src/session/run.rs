@@ -20,6 +20,7 @@ use super::scenario::{Outcome, Stage};
 use super::stop::StopRequest;
 use super::summary;
 use super::vm::Vm;
+use super::watch::Watch;
 use crate::cli::{RunArgs, Scenario};
 use crate::exit::ExitError;
 use crate::host;
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
     host::raise_descriptor_limit();
     let guest = guest::prepare(args, progress)?;
     let meter = SharedMeter::new(Meter::new());
-    let mut vm = Vm::start(args, &guest, meter.clone(), stop)?;
+    let mut vm = Vm::start(args, &guest, Watch::with_meter(meter.clone()), stop)?;
 
     let until = Instant::now() + args.timeout;
     let (mut outcome, vmm_memory_kib) = {
@@ -96,7 +97,15 @@ fn synic_check(vm: &Vm<'_>, outcome: &mut Outcome) {
     outcome.checks.push(checks::check("no_signal_exits", signals == 0, detail));
 }
 
-fn build_report(
+/// Waits until the guest is gone, as long as it may take to power off.
+pub(super) fn wait_for_power_off(vm: &mut Vm<'_>) {
+    let limit = Instant::now() + POWER_OFF;
+    while vm.look().is_none() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(super) fn build_report(
     args: &RunArgs,
     kvm: report::Kvm,
     guest: &PreparedGuest,

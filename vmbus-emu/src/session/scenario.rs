@@ -26,7 +26,7 @@ const CONSOLE_LINES: u32 = 200;
 /// A driver that never ceases to send is at rest when that has changed no pixel for so long: twelve refreshes of 20 Hz.
 const UNCHANGED: Duration = Duration::from_millis(640);
 /// No DIRT and no repaint for so long means that the guest's drawing has arrived: three refresh periods.
-const QUIET: Duration = Duration::from_millis(160);
+pub(super) const QUIET: Duration = Duration::from_millis(160);
 /// A little more than one refresh period of hyperv_fb (HZ/20 at HZ=250 is 48 ms), after which an unwanted DIRT is a mistake.
 pub(super) const REFRESH_PERIOD: Duration = Duration::from_millis(60);
 

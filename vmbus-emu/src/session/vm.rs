@@ -1,16 +1,20 @@
 //! The guest's machine with the event thread behind it: started, reset as often as the guest asks, stopped.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use device_model::{BusParts, Keyboard, MonotonicClock, Mouse, Synthvid};
+use device_model::{BusParts, Clock as _, Keyboard, MonotonicClock, Mouse, Synthvid};
 use hv_kvm::SynicMode;
-use meter::{SharedMeter, report};
+use meter::report;
+use oracle::{Oracle, SharedOracle};
 use vmbus::server::ServerConfig;
 
 use super::event_loop::{Bus, BusSubscriber, EventLoop};
 use super::guest::{self, PreparedGuest};
 use super::guest_log::GuestLog;
 use super::stop::StopRequest;
+use super::watch::Watch;
+use super::write_log::KvmWriteLog;
 use super::{checks, console_out, summary};
 use crate::cli::{Generation, RunArgs, Scenario, SynicChoice};
 use crate::exit::ExitError;
@@ -24,7 +28,8 @@ pub(crate) struct Vm<'a> {
     args: &'a RunArgs,
     config: MachineConfig,
     clock: MonotonicClock,
-    meter: SharedMeter,
+    watch: Watch,
+    oracle: Option<SharedOracle>,
     stop: StopRequest,
     end: RunEnd,
     resets: u64,
@@ -44,7 +49,7 @@ impl<'a> Vm<'a> {
     pub(crate) fn start(
         args: &'a RunArgs,
         guest: &PreparedGuest,
-        meter: SharedMeter,
+        watch: Watch,
         stop: StopRequest,
     ) -> Result<Self, ExitError> {
         let mut config = machine_config(args, guest)?;
@@ -52,10 +57,14 @@ impl<'a> Vm<'a> {
         config.console.callback = Some(log.listen(config.console.callback.take()));
         let mut machine = Machine::build(&config).map_err(machine_error)?;
         let clock = MonotonicClock::default();
-        let events = start_bus(args, &machine, clock, &meter)?;
+        let oracle = watch.oracle.map(|settings| {
+            let log = KvmWriteLog::new(Arc::clone(machine.slots()));
+            SharedOracle::new(Oracle::new(settings, Box::new(log)))
+        });
+        let events = start_bus(args, &machine, clock, &watch, oracle.as_ref())?;
         machine.start().map_err(machine_error)?;
         let (end, resets, earlier) = (RunEnd::default(), 0, None);
-        Ok(Self { args, config, clock, meter, stop, end, resets, log, earlier, events, machine })
+        Ok(Self { args, config, clock, watch, oracle, stop, end, resets, log, earlier, events, machine })
     }
 
     /// Why there is no point in waiting for the guest any more, if so.
@@ -81,7 +90,11 @@ impl<'a> Vm<'a> {
         self.machine.stop().map_err(machine_error)?;
         self.earlier = Some(self.exits());
         let mut machine = self.machine.built_again(&self.config).map_err(machine_error)?;
-        let events = start_bus(self.args, &machine, self.clock, &self.meter)?;
+        if let Some(oracle) = &self.oracle {
+            let log = KvmWriteLog::new(Arc::clone(machine.slots()));
+            oracle.with(|oracle| oracle.replace_log(self.clock.now_ns(), Box::new(log)));
+        }
+        let events = start_bus(self.args, &machine, self.clock, &self.watch, self.oracle.as_ref())?;
         machine.start().map_err(machine_error)?;
         // The old loop goes before the old machine, and both before the guest can say anything new to this thread.
         self.events = events;
@@ -102,6 +115,11 @@ impl<'a> Vm<'a> {
     /// The event thread, which owns bus and devices.
     pub(crate) fn events(&self) -> &EventLoop {
         &self.events
+    }
+
+    /// What compares pixels, if anything does.
+    pub(crate) fn oracle(&self) -> Option<&SharedOracle> {
+        self.oracle.as_ref()
     }
 
     /// The machine that runs now.
@@ -170,7 +188,8 @@ fn start_bus(
     args: &RunArgs,
     machine: &Machine,
     clock: MonotonicClock,
-    meter: &SharedMeter,
+    watch: &Watch,
+    oracle: Option<&SharedOracle>,
 ) -> Result<EventLoop, ExitError> {
     let ours = |error: &dyn std::fmt::Display| ExitError::cannot_run(format!("no VMBus: {error}"));
     let (mapper, _aperture) = machine.vram(args.video.vram_bytes).map_err(machine_error)?;
@@ -184,9 +203,9 @@ fn start_bus(
     };
     let config =
         ServerConfig { max_version: vmbus_version(args), vp_count: args.cpus, ..ServerConfig::default() };
-    let mut bus = Bus::new(parts, config, meter.clone());
+    let mut bus = Bus::new(parts, config, watch.observers(oracle));
     let channel = bus.add_device(Box::new(video)).map_err(|error| ours(&error))?;
-    meter.with(|meter| meter.watch_video_channel(channel));
+    watch.video_channel(channel);
     if args.keyboard {
         bus.add_device(Box::new(Keyboard::new())).map_err(|error| ours(&error))?;
     }

@@ -1,12 +1,15 @@
 //! What a measurement leaves in its directory.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use device_model::Picture;
+use display::heat::{Which, write_heat_png};
 use meter::measurement::Measurement;
+use report_page::trace::chrome_json;
 
 use crate::exit::ExitError;
-use crate::output::write_json;
+use crate::output::{write_json, write_whole};
 use crate::session::scenario::write_picture;
 
 /// Most pictures that are kept in memory; each is as large as the screen.
@@ -31,9 +34,25 @@ pub(super) fn write(
     measurement: &Measurement,
     pictures: &Pictures,
 ) -> Result<(), ExitError> {
+    let mut last = None;
     for (workload, picture) in &pictures.0 {
-        write_picture(&named(directory, "screenshot", workload, ""), picture)?;
+        let path = named(directory, "screenshot", workload, "");
+        write_picture(&path, picture)?;
+        last = Some((path, picture));
     }
+    let screen = last.as_ref().map(|(_, picture)| (picture.width, picture.height));
+    for workload in &measurement.workloads {
+        let Some(heat) = &workload.heat else { continue };
+        for which in Which::ALL {
+            let path = named(directory, "heat", &workload.name, &format!("-{}", which.word()));
+            write_heat_png(&path, heat, which, screen)
+                .map_err(|error| ExitError::cannot_run(error.to_string()))?;
+        }
+    }
+    let screenshot = last.and_then(|(path, _)| fs::read(path).ok());
+    let pictures = report_page::Pictures { screenshot: screenshot.as_deref() };
+    write_whole(&directory.join("report.html"), report_page::html(measurement, &pictures).as_bytes())?;
+    write_whole(&directory.join("trace.json"), chrome_json(measurement, &[]).as_bytes())?;
     write_json(&directory.join("report.json"), measurement)
 }
 
