@@ -2,8 +2,8 @@
 
 use surface::{Cursor, Surface, VramMapper};
 use synthvid::{
-    DirtRects, DirtVerdict, Features, Mode, ModeList, ModeListError, Rect, Situation, Size, Vsp, VspAction,
-    VspConfig,
+    DirtRects, DirtVerdict, Features, Mode, ModeList, ModeListError, ProtocolFault, Rect, Situation, Size,
+    Vsp, VspAction, VspConfig, wire::MessageType,
 };
 use thiserror::Error;
 use vmbus::server::{OfferParams, PipeMode};
@@ -357,7 +357,7 @@ impl ChannelDevice for Synthvid {
     fn receive(&mut self, payload: &[u8], context: &mut DeviceContext<'_>) -> Result<(), DeviceFault> {
         let message = pipe::unframe(payload).map_err(|fault| DeviceFault::Pipe(fault.to_string()))?;
         let unknown = self.vsp.stats().unknown_messages;
-        let action = self.vsp.receive(message).map_err(|fault| DeviceFault::Protocol(fault.to_string()))?;
+        let action = self.vsp.receive(message).map_err(fault_of)?;
         match action {
             None if self.vsp.stats().unknown_messages != unknown => {
                 return Err(DeviceFault::Ignored("video message with an unknown number".into()));
@@ -430,6 +430,19 @@ fn mode_list(options: &SynthvidOptions) -> Result<ModeList, SynthvidError> {
         })
         .collect::<Result<_, _>>()?;
     Ok(ModeList::new(&modes, options.default_mode)?)
+}
+
+/// A broken rule, and whether the channel can go on.
+///
+/// A DIRT that comes too early names pixels of a screen that is not there, and costs nothing: hyperv_drm that thaws still holds dirt
+/// for wanted, and its worker may run before the mode is set again. A host that closed the channel would leave it without a screen.
+fn fault_of(fault: ProtocolFault) -> DeviceFault {
+    match fault {
+        ProtocolFault::DirtBeforeSituation | ProtocolFault::BeforeVersion(MessageType::Dirt) => {
+            DeviceFault::Ignored(fault.to_string())
+        }
+        _ => DeviceFault::Protocol(fault.to_string()),
+    }
 }
 
 /// The situation was checked against the VRAM, so this is memory that went away.

@@ -98,13 +98,22 @@ impl Observer for LastDirt {
 }
 
 fn send(video: &mut Synthvid, observer: &mut LastDirt, kind: MessageType, body: &[u8]) {
+    receive(video, observer, kind, body).expect("no rule is broken");
+}
+
+fn receive(
+    video: &mut Synthvid,
+    observer: &mut LastDirt,
+    kind: MessageType,
+    body: &[u8],
+) -> Result<(), DeviceFault> {
     let mut message = [0; 4352];
     let len = wire::encode(&mut message, kind, &[body]).expect("it fits");
     let payload = [&pipe::header(len).expect("it fits")[..], &message[..len]].concat();
     let clock = MonotonicClock::default();
     let mut context =
         DeviceContext { channel: ChannelId(1), now_ns: 0, doorbell_ns: 0, clock: &clock, observer };
-    video.receive(&payload, &mut context).expect("no rule is broken");
+    video.receive(&payload, &mut context)
 }
 
 fn words(words: &[u32]) -> Vec<u8> {
@@ -130,6 +139,31 @@ fn screen_named_in_all_rectangles_of_a_message_is_copied_once() {
     let screen_px = u64::from(WIDTH * HEIGHT);
     assert_eq!(read.load(Ordering::Relaxed), screen_px * 4, "bytes of VRAM that were read");
     assert_eq!((seen.rects, seen.declared_px, seen.changed_px), (255, 255 * screen_px, screen_px));
+}
+
+/// As hyperv_drm does when it thaws: dirt was wanted before, and its worker does not wait for the mode.
+#[test]
+fn dirt_before_there_is_a_screen_is_counted_and_does_not_cost_the_channel() {
+    let options = SynthvidOptions::parse("hyperv-synthvid").expect("the default");
+    let mut video = Synthvid::new(options, Box::new(CountedMapper(Arc::default()))).expect("the default");
+    let mut seen = LastDirt::default();
+    let dirt = [&[0, 1][..], &words(&[0, 0, WIDTH, HEIGHT])].concat();
+    let early = |video: &mut Synthvid, seen: &mut LastDirt| {
+        let fault = receive(video, seen, MessageType::Dirt, &dirt).expect_err("there is no screen");
+        assert!(!fault.is_fatal(), "{fault}");
+    };
+    early(&mut video, &mut seen);
+    send(&mut video, &mut seen, MessageType::VersionRequest, &words(&[0x0002_0003]));
+    early(&mut video, &mut seen);
+    let location = [&[0; 8][..], &[1], &[0; 8]].concat();
+    send(&mut video, &mut seen, MessageType::VramLocation, &location);
+    early(&mut video, &mut seen);
+    let shape = words(&[WIDTH, HEIGHT, WIDTH * 4]);
+    let situation = [&[0; 8][..], &[1, 1], &[0; 4], &[32], &shape].concat();
+    send(&mut video, &mut seen, MessageType::SituationUpdate, &situation);
+    assert_eq!(seen.declared_px, 0);
+    send(&mut video, &mut seen, MessageType::Dirt, &dirt);
+    assert_eq!(seen.declared_px, u64::from(WIDTH * HEIGHT));
 }
 
 #[test]
