@@ -97,7 +97,10 @@ impl Stage<'_, '_> {
     /// What every scenario of this kind ends with: no faults since `before`, and what the guest says of itself since `log`.
     fn judge_life(&mut self, before: &Before, log: LogMark, outcome: &mut Outcome) {
         let (total, last) = self.meter.with(|meter| {
-            (meter.counters().faults.total(), meter.last_fault().map(|fault| fault.text.clone()).unwrap_or_default())
+            (
+                meter.counters().faults.total(),
+                meter.last_fault().map(|fault| fault.text.clone()).unwrap_or_default(),
+            )
         });
         let faults = total.saturating_sub(before.faults);
         let detail = match faults {
