@@ -9,6 +9,7 @@ mod demo;
 mod failure;
 mod graph;
 mod licences;
+mod matrix;
 mod process;
 mod setup;
 mod source_rules;
@@ -52,6 +53,8 @@ enum Command {
         #[arg(last = true)]
         more: Vec<String>,
     },
+    /// Run real guests on every kind of machine and print what they agreed on, a row each.
+    Matrix(matrix::Options),
     /// Check formatting, lints, documentation, the crate graph, the source rules and licences.
     Check,
     /// Check that packages use each other in the documented directions, and the source rules; print the graph.
@@ -75,6 +78,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Demo { more } => demo::execute(&workspace, more),
         Command::Test { more } => tests_run::execute(&workspace, more),
         Command::Bless { more } => bless::execute(&workspace, more),
+        Command::Matrix(options) => matrix::execute(&workspace, options),
         Command::Check => checks::execute(&workspace),
         Command::Graph => {
             let graph = graph::execute(&workspace);
