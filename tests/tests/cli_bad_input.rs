@@ -292,3 +292,65 @@ fn disk_that_fills_up_cannot_run_and_leaves_the_earlier_report_whole() {
         assert_eq!(read("report"), "old\n");
     }
 }
+
+const MEASURE: [&str; 5] = ["measure", "--guest", "debian/6.1-cloud", "--report", "out"];
+
+fn measure<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&MEASURE[..], more].concat()
+}
+
+#[test]
+fn unknown_workload_is_quoted_with_the_known_and_the_nearest() {
+    usage(
+        &measure(&["--workload", "box,flod"]),
+        &["unknown workload \"flod\"; known are idle, cursor, flood,", "did you mean flood?"],
+    );
+    usage(&measure(&["--workload", "box,box"]), &["box is there twice"]);
+    usage(&measure(&["--workload", "exec"]), &["exec needs a program", "hint: exec:PATH"]);
+    usage(&measure(&["--workload", "exec:/no/such/program"]), &["there is no file /no/such/program"]);
+    usage(&measure(&["--workload", "exec:/bin/sh"]), &["/bin/sh cannot run in a guest"]);
+}
+
+#[test]
+fn scale_and_grace_outside_of_their_bounds_are_refused() {
+    usage(&measure(&["--scale", "0"]), &["--scale: 0 is outside 1 to 1000"]);
+    usage(&measure(&["--scale", "1001"]), &["--scale: 1001 is outside 1 to 1000"]);
+    usage(&measure(&["--grace", "0"]), &["--grace: 0 is outside 1 to 10000"]);
+}
+
+#[test]
+fn budget_that_is_none_is_told_with_file_key_and_line() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("budget.toml");
+    let path = file.to_str().expect("text");
+    for (text, parts) in [
+        ("[default]\nmax_dirt_per_min = 1\n", &["budget.toml: line 2: unknown key \"max_dirt_per_min\""][..]),
+        ("[workload.idle]\nmax_missed_px = -1\n", &["line 2: max_missed_px is -1, a limit is a number"][..]),
+        ("[workload.idel]\nmax_missed_px = 0\n", &["unknown workload \"idel\"", "did you mean idle?"][..]),
+        ("[default\n", &["budget.toml", "line 1"][..]),
+    ] {
+        fs::write(&file, text).expect("writable");
+        usage(&measure(&["--budget", path]), parts);
+    }
+    usage(&measure(&["--budget", "/no/such/budget"]), &["--budget: there is no file /no/such/budget"]);
+}
+
+#[test]
+fn comparison_of_nothing_of_one_and_of_other_files_is_refused() {
+    usage(&["compare"], &["nothing to compare was named", "hint: name two reports"]);
+    usage(&["compare", "--guest", "debian/6.1-cloud"], &["--guest: 1 given, a comparison is of 2"]);
+    usage(&["compare", "/no/such/a", "/no/such/b"], &["there is no file or directory /no/such/a"]);
+    usage(&["compare", "--guest=debian/6.1-cloud", "--guest=debian/0"], &["--b: --guest: unknown guest"]);
+    usage(
+        &["compare", "--a", "--guest debian/6.1-cloud", "--b", "--guest debian/6.1-cloud", "--", "--scale=0"],
+        &["--a: --scale: 0 is outside 1 to 1000"],
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("report.json");
+    let path = file.to_str().expect("text");
+    fs::write(&file, "{\"schema\": \"vmbus-emu.report/1\"}").expect("writable");
+    usage(
+        &["compare", path, path],
+        &["it is a \"vmbus-emu.report/1\", expected a \"vmbus-emu.measurement/1\""],
+    );
+}

@@ -57,6 +57,13 @@ impl ExitError {
         self
     }
 
+    /// The same error of a part of the command line.
+    #[must_use]
+    pub(crate) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// Which of the three it is.
     #[cfg(test)]
     pub(crate) fn kind(&self) -> ExitKind {

@@ -115,5 +115,5 @@ fn side(option: &str, own: &[String], both: &[String]) -> Result<MeasureArgs, Ex
     if measure.report.is_some() {
         return Err(refuse("--report is not for one side; --out keeps every measurement".to_owned()));
     }
-    MeasureArgs::try_from(measure)
+    MeasureArgs::try_from(measure).map_err(|error| error.about(option))
 }

@@ -132,9 +132,6 @@ pub(super) struct Measure {
     /// Run each workload a second time while the host wants no DIRT: what the refresh traffic costs the guest.
     #[arg(long)]
     pub(super) cost: bool,
-    /// Run each workload a second time without the oracle: what the oracle costs.
-    #[arg(long, conflicts_with = "no_oracle")]
-    pub(super) oracle_overhead: bool,
     /// Write everything into this directory: report.json, report.html, heat maps, pictures, trace.json, console.log.
     #[arg(long, value_name = "DIR", visible_alias = "out")]
     pub(super) report: Option<PathBuf>,

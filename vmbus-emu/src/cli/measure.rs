@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use guest_agent::workload::Workload;
+use guest_kit::initramfs::Initramfs;
 use meter::budget::Budget;
 
 use super::choices::Scenario;
@@ -37,8 +38,6 @@ pub(crate) struct MeasureArgs {
     pub(crate) grace: Option<Duration>,
     /// Each workload once more while no dirt is wanted.
     pub(crate) cost: bool,
-    /// Each workload once more without the oracle.
-    pub(crate) oracle_overhead: bool,
 }
 
 /// A budget of the user's.
@@ -85,7 +84,6 @@ impl TryFrom<low::Measure> for MeasureArgs {
             oracle: !measure.no_oracle,
             grace: measure.grace.map(Duration::from_millis),
             cost: measure.cost,
-            oracle_overhead: measure.oracle_overhead,
         })
     }
 }
@@ -154,6 +152,9 @@ impl WorkloadChoice {
         if let Some(path) = name.strip_prefix(EXEC) {
             let path = PathBuf::from(path);
             files::readable_file("--workload", &path)?;
+            Initramfs::default()
+                .exec_program(&path)
+                .map_err(|error| ExitError::usage(format!("--workload: {error}")))?;
             return Ok(Self::Exec(path));
         }
         let workload: Workload =

@@ -99,11 +99,7 @@ impl MeasureArgs {
         if let Some(dir) = self.run.results.directory() {
             option("report", absolute(dir)?);
         }
-        let flags = [
-            ("--no-oracle", !self.oracle),
-            ("--cost", self.cost),
-            ("--oracle-overhead", self.oracle_overhead),
-        ];
+        let flags = [("--no-oracle", !self.oracle), ("--cost", self.cost)];
         words.extend(flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.to_owned()));
         Ok(words)
     }

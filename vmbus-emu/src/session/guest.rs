@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use guest_agent::workload::EXEC_PROGRAM;
 use guest_kit::initramfs::{Initramfs, Role};
 use guest_kit::kexec;
 use guest_kit::modules::ModuleTree;
@@ -186,7 +185,7 @@ fn build_initramfs(
         kexec::add_to(&mut image, kernel, &first).map_err(|error| usage(&error))?;
     }
     if let Some(program) = &args.program {
-        image.host_file(EXEC_PROGRAM, 0o755, program);
+        image.exec_program(program).map_err(|error| usage(&error))?;
     }
     let image = image.to_bytes().map_err(|error| usage(&error))?;
     let file = TemporaryFile::with("initramfs", &image)

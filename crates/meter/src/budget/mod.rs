@@ -10,7 +10,7 @@
 //! max_dirt_per_s = 6
 //! ```
 //!
-//! Each key is `max_` and the name of one of the [`QUANTITIES`]. A quantity that has a limit and was not measured fails.
+//! A limit of `"none"` lifts the default's. Each key is `max_` and the name of one of the [`QUANTITIES`]. A quantity that has a limit and was not measured fails.
 
 mod parse;
 mod stock;
@@ -26,7 +26,10 @@ use crate::report::Check;
 const PREFIX: &str = "max_";
 
 /// Limits by the quantity's name.
-type Limits = BTreeMap<&'static str, f64>;
+type Limits = BTreeMap<&'static str, Limit>;
+
+/// A limit, or that there is none where the default has one.
+type Limit = Option<f64>;
 
 /// Limits for workloads.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,8 +62,14 @@ impl Budget {
     /// The limit of `quantity` under `workload`, if there is one.
     #[must_use]
     pub fn limit(&self, workload: &str, quantity: &str) -> Option<f64> {
-        let own = self.workloads.get(workload).and_then(|limits| limits.get(quantity));
-        own.or_else(|| self.default.get(quantity)).copied()
+        let own = self.of(workload).and_then(|limits| limits.get(quantity));
+        own.or_else(|| self.default.get(quantity)).copied().flatten()
+    }
+
+    /// The limits for one workload. Those of a program, `exec:PATH`, may stand under `exec`.
+    fn of(&self, workload: &str) -> Option<&Limits> {
+        let kind = workload.split(':').next().unwrap_or_default();
+        self.workloads.get(workload).or_else(|| self.workloads.get(kind))
     }
 
     /// One check for each limit and each workload of `measurement`.
@@ -74,7 +83,7 @@ impl Budget {
     fn evaluate_one(&self, workload: &WorkloadResult) -> Vec<Check> {
         let name = &workload.name;
         if let Some(reason) = &workload.not_run {
-            let named = self.workloads.contains_key(name);
+            let named = self.of(name).is_some();
             let check = || Check {
                 name: format!("{name}.not_run"),
                 passed: false,

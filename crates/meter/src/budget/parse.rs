@@ -6,9 +6,11 @@ use serde::Deserialize;
 use thiserror::Error;
 use toml::{Spanned, Value};
 
-use super::{Budget, Limits, PREFIX};
+use super::{Budget, Limit, Limits, PREFIX};
 use crate::measurement::{QUANTITIES, Quantity};
 
+/// What lifts a limit.
+const NO_LIMIT: &str = "none";
 /// Longest text of a budget; one with every key for each of a hundred workloads is shorter.
 const MAX_BYTES: usize = 256 << 10;
 
@@ -35,7 +37,7 @@ pub enum BudgetError {
         key: String,
     },
     /// A limit is no number that can be one.
-    #[error("line {line}: {key} is {value}, a limit is a number from 0 on")]
+    #[error("line {line}: {key} is {value}, a limit is a number from 0 on, or \"none\"")]
     BadLimit {
         /// Where it stands, from 1.
         line: usize,
@@ -80,20 +82,21 @@ fn limit(
     key: &Spanned<String>,
     value: &Spanned<Value>,
     text: &str,
-) -> Result<(&'static str, f64), BudgetError> {
+) -> Result<(&'static str, Limit), BudgetError> {
     let line = line(text, key.span().start);
     let name = key.get_ref();
     let Some(quantity) = name.strip_prefix(PREFIX).and_then(Quantity::named) else {
         return Err(BudgetError::UnknownKey { line, key: name.clone() });
     };
     let number = match value.get_ref() {
+        Value::String(word) if word == NO_LIMIT => return Ok((quantity.name, None)),
         // Exact up to 2^53.
         Value::Integer(number) => Some(*number as f64),
         Value::Float(number) => Some(*number),
         _ => None,
     };
     match number {
-        Some(number) if number.is_finite() && number >= 0.0 => Ok((quantity.name, number)),
+        Some(number) if number.is_finite() && number >= 0.0 => Ok((quantity.name, Some(number))),
         _ => Err(BudgetError::BadLimit { line, key: name.clone(), value: value.get_ref().to_string() }),
     }
 }

@@ -74,6 +74,19 @@ fn limit_of_a_workload_wins_over_the_default() {
 }
 
 #[test]
+fn program_keeps_the_limits_of_exec_unless_it_has_its_own() {
+    let budget = budget("[workload.exec]\nmax_dirt_in_1s = 1\n[workload.\"exec:b\"]\nmax_dirt_in_1s = 2");
+    assert_eq!(budget.limit("exec:/bin/a", "dirt_in_1s"), Some(1.0));
+    assert_eq!(budget.limit("exec:b", "dirt_in_1s"), Some(2.0));
+}
+
+#[test]
+fn limit_of_none_lifts_the_default() {
+    let budget = budget("[default]\nmax_stale_tiles = 0\n[workload.write]\nmax_stale_tiles = \"none\"");
+    assert_eq!((budget.limit("write", "stale_tiles"), budget.limit("box", "stale_tiles")), (None, Some(0.0)));
+}
+
+#[test]
 fn workload_that_was_not_run_is_judged_only_where_the_budget_names_it() {
     let not_run = WorkloadResult { not_run: Some("no mapping".into()), ..workload("mmap") };
     assert_eq!(budget("[default]\nmax_missed_px = 0").evaluate_one(&not_run), []);
@@ -105,7 +118,8 @@ fn limit_that_is_no_number_is_told_with_its_line() {
     for value in ["\"6\"", "-1", "true", "nan", "inf", "[6]"] {
         let error = error(&format!("[default]\nmax_dirt_per_s = {value}\n"));
         assert!(
-            error.starts_with("line 2: max_dirt_per_s is ") && error.ends_with("number from 0 on"),
+            error.starts_with("line 2: max_dirt_per_s is ")
+                && error.ends_with("number from 0 on, or \"none\""),
             "{error}"
         );
     }

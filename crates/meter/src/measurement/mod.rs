@@ -3,6 +3,7 @@
 //! Three levels are never mixed. *Declared* is what DIRT messages named. *Written* is what KVM's dirty log holds, in
 //! pages of 4 KiB. *Changed* is what a comparison of pixels found. A value that was not measured is null, never zero.
 
+pub mod fields;
 mod quantity;
 mod traffic;
 mod workload;

@@ -157,6 +157,10 @@ pub struct Costs {
     pub oracle_cpu_us: Option<u64>,
     /// Processor time in the guest, user and system, by the guest's own count.
     pub guest_cpu_ms: Option<u64>,
+    /// `duration_ms` of a second pass while the host wanted no DIRT.
+    pub unwanted_duration_ms: Option<f64>,
+    /// [`Self::guest_cpu_ms`] of that pass.
+    pub unwanted_guest_cpu_ms: Option<u64>,
 }
 
 /// Traffic in one slice of time.

@@ -140,12 +140,11 @@ fn settings(args: &MeasureArgs, judging: &OracleSettings) -> Settings {
 /// Adds a check for each limit of the budget, the user's or the driver's.
 fn judge(measurement: &mut Measurement, args: &MeasureArgs) {
     let (driver, kernel) = (measurement.guest.driver.as_deref(), measurement.guest.kernel.as_deref());
-    let budget =
-        match &args.budget {
-            Some(file) => Some(file.budget.clone()),
-            None => Budget::stock(driver, kernel)
-                .map(|budget| if args.oracle { budget } else { budget.without_oracle() }),
-        };
+    let budget = match &args.budget {
+        Some(file) => Some(file.budget.clone()),
+        None => Budget::stock(driver, kernel)
+            .map(|budget| if args.oracle { budget } else { budget.without_oracle() }),
+    };
     match budget {
         Some(budget) => {
             let checks = budget.evaluate(measurement);
