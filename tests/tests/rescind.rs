@@ -136,7 +136,7 @@ fn contact() -> Vec<u8> {
 fn incomplete_gpadl() -> Vec<u8> {
     let pages = u32::try_from(2 * RING_PAGES).unwrap_or_default();
     let first = u32::try_from(RING_GPA / 4096).unwrap_or_default();
-    words(&[8, 0, 1, 77, 8 * (pages + 1) | 1 << 16, pages * 4096, 0, first, 0])
+    words(&[8, 0, 1, 77, (8 * (pages + 1)) | (1 << 16), pages * 4096, 0, first, 0])
 }
 
 #[test]
