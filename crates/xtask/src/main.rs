@@ -5,6 +5,7 @@
 
 mod bless;
 mod checks;
+mod claims;
 mod demo;
 mod failure;
 mod graph;
@@ -55,6 +56,12 @@ enum Command {
     },
     /// Run real guests on every kind of machine and print what they agreed on, a row each.
     Matrix(matrix::Options),
+    /// Measure what the deferred I/O series claims, in minutes, and write docs/claims.md with the raw reports beside it.
+    Claims {
+        /// Only write the page again, from the reports that are there.
+        #[arg(long)]
+        page: bool,
+    },
     /// Check formatting, lints, documentation, the crate graph, the source rules and licences.
     Check,
     /// Check that packages use each other in the documented directions, and the source rules; print the graph.
@@ -79,6 +86,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Test { more } => tests_run::execute(&workspace, more),
         Command::Bless { more } => bless::execute(&workspace, more),
         Command::Matrix(options) => matrix::execute(&workspace, options),
+        Command::Claims { page } => claims::execute(&workspace, *page),
         Command::Check => checks::execute(&workspace),
         Command::Graph => {
             let graph = graph::execute(&workspace);

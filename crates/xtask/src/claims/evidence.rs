@@ -1,0 +1,77 @@
+//! The raw reports behind the page, and the numbers that are taken from them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+/// Reports by the name of their file.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    reports: BTreeMap<String, Value>,
+}
+
+impl Evidence {
+    /// Every report of a directory.
+    pub(super) fn read(directory: &Path) -> Result<Self, Failure> {
+        let cannot = |error: std::io::Error| {
+            Failure::cannot_run(format!("cannot read the reports in {}: {error}", directory.display()))
+        };
+        let mut reports = BTreeMap::new();
+        for entry in fs::read_dir(directory).map_err(cannot)? {
+            let path = entry.map_err(cannot)?.path();
+            let (Some(name), Some("json")) =
+                (path.file_stem().and_then(|stem| stem.to_str()), path.extension().and_then(|e| e.to_str()))
+            else {
+                continue;
+            };
+            let text = fs::read(&path).map_err(cannot)?;
+            let value = serde_json::from_slice(&text)
+                .map_err(|error| Failure::check(format!("{} is no report: {error}", path.display())))?;
+            reports.insert(name.to_owned(), value);
+        }
+        Ok(Self { reports })
+    }
+
+    /// From values, for tests.
+    #[cfg(test)]
+    pub(super) fn of(reports: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
+        Self { reports: reports.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
+    }
+
+    /// The value at `pointer` in report `name`.
+    pub(super) fn value(&self, name: &str, pointer: &str) -> Option<&Value> {
+        self.reports.get(name)?.pointer(pointer).filter(|value| !value.is_null())
+    }
+
+    /// The text there.
+    pub(super) fn text(&self, name: &str, pointer: &str) -> Option<&str> {
+        self.value(name, pointer)?.as_str()
+    }
+
+    /// The number `key` of a workload; `None` if the workload did not run or nobody measured that.
+    pub(super) fn number(&self, name: &str, workload: &str, key: &str) -> Option<f64> {
+        let all = self.value(name, "/workloads")?.as_array()?;
+        let found = all.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(workload))?;
+        if found.get("not_run").is_some_and(|reason| !reason.is_null()) {
+            return None;
+        }
+        found.pointer(&format!("/{key}"))?.as_f64()
+    }
+
+    /// `key` of a workload for each second that it took.
+    pub(super) fn per_second(&self, name: &str, workload: &str, key: &str) -> Option<f64> {
+        let ms = self.number(name, workload, "duration_ms")?;
+        (ms > 0.0).then_some(self.number(name, workload, key)? * 1000.0 / ms)
+    }
+
+    /// Whether a check of a run passed, and what it says.
+    pub(super) fn check(&self, name: &str, check: &str) -> Option<(bool, &str)> {
+        let all = self.value(name, "/checks")?.as_array()?;
+        let found = all.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(check))?;
+        Some((found.get("passed")?.as_bool()?, found.get("detail")?.as_str()?))
+    }
+}

@@ -1,0 +1,145 @@
+//! `cargo xtask claims`: measures what the patch series "Support deferred IO for Hyper-V frame buffer driver" claims, and
+//! writes it down.
+//!
+//! Each claim has its own measurement of Debian's driver and, where the claim is about a difference, one of a driver that is wrong on
+//! purpose. The raw reports go to `docs/claims/`, the page that is made from them to `docs/claims.md`. Verdicts come from the
+//! numbers: a claim that does not hold here is printed as one that does not hold.
+
+mod evidence;
+mod page;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use evidence::Evidence;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::workspace::Workspace;
+use crate::{process, setup};
+
+/// The guest whose driver the series changed, as it is today.
+const GUEST: &str = "debian/6.1-cloud";
+/// Virtual processors of the boots that stand beside each other.
+const VCPUS: [u32; 4] = [1, 2, 4, 8];
+
+/// One measurement: its name, the wrong driver that it is of (none: Debian's own), its workloads.
+struct Measured {
+    name: &'static str,
+    driver: Option<&'static str>,
+    workloads: &'static str,
+}
+
+const MEASURED: [Measured; 5] = [
+    Measured {
+        name: "stock",
+        driver: None,
+        workloads: "idle,cursor,lines,box,corners,fill,lastrow,video60,write,close",
+    },
+    Measured { name: "full-refresh-20hz", driver: Some("full-refresh-20hz"), workloads: "idle,box" },
+    Measured { name: "last-row-missing", driver: Some("last-row-missing"), workloads: "lastrow" },
+    Measured { name: "refresh-60hz", driver: Some("refresh-60hz"), workloads: "video60" },
+    Measured { name: "no-shadow-copy", driver: Some("no-shadow-copy"), workloads: "fill" },
+];
+/// Demo runs, for what is checked there and not measured: name, wrong driver.
+const DEMOS: [(&str, Option<&str>); 2] =
+    [("demo-stock", None), ("demo-dirt-when-unwanted", Some("dirt-when-unwanted"))];
+
+/// Measures everything, or with `--page` only writes the page again from the reports that are there.
+pub(crate) fn execute(workspace: &Workspace, page_only: bool) -> Result<(), Failure> {
+    let reports = workspace.root().join("docs/claims");
+    if !page_only {
+        setup::execute()?;
+        measure_all(workspace, &reports)?;
+    }
+    let evidence = Evidence::read(&reports)?;
+    let path = workspace.root().join("docs/claims.md");
+    write(&path, page::markdown(&evidence).as_bytes())?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn measure_all(workspace: &Workspace, reports: &Path) -> Result<(), Failure> {
+    let mut build = Command::new(workspace.cargo());
+    build
+        .args(["build", "--locked", "--release", "--package", "vmbus-emu", "--package", "tests"])
+        .args(["--bin", "vmbus-emu", "--bin", "build-driver"])
+        .current_dir(workspace.root());
+    process::run(&mut build)?;
+    let programs = workspace.target().join("release");
+    let scratch = workspace.target().join("claims");
+    create(reports)?;
+    for Measured { name, driver, workloads } in &MEASURED {
+        let mut run = Command::new(programs.join("vmbus-emu"));
+        run.args(["measure", "--guest", GUEST, "--workload", workloads, "--report"]).arg(scratch.join(name));
+        carry_out(run, &programs, *driver, &scratch.join(name), &reports.join(format!("{name}.json")))?;
+    }
+    for (name, driver) in DEMOS {
+        let mut run = Command::new(programs.join("vmbus-emu"));
+        run.args(["run", "--guest", GUEST, "--out"]).arg(scratch.join(name));
+        carry_out(run, &programs, driver, &scratch.join(name), &reports.join(format!("{name}.json")))?;
+    }
+    for vcpus in VCPUS {
+        let name = format!("boot-{vcpus}");
+        let mut run = Command::new(programs.join("vmbus-emu"));
+        run.args(["run", "--guest", GUEST, "--scenario", "boot", "--cpus", &vcpus.to_string(), "--out"])
+            .arg(scratch.join(&name));
+        carry_out(run, &programs, None, &scratch.join(&name), &reports.join(format!("{name}.json")))?;
+    }
+    Ok(())
+}
+
+/// Runs one measurement and keeps its report. A failed check is a finding and no reason to stop; no report is one.
+fn carry_out(
+    mut run: Command,
+    programs: &Path,
+    driver: Option<&str>,
+    results: &Path,
+    kept: &Path,
+) -> Result<(), Failure> {
+    if let Some(driver) = driver {
+        run.arg("--driver").arg(build_driver(programs, driver)?);
+    }
+    create(results)?;
+    let report = results.join("report.json");
+    if report.exists() {
+        fs::remove_file(&report).map_err(|error| io("remove", &report, &error))?;
+    }
+    eprintln!("$ {}", process::shown(&run));
+    let status = run.status().map_err(|error| process::cannot_start(&run, &error))?;
+    if !matches!(status.code(), Some(0 | 1)) {
+        return Err(Failure::check(format!("`{}` ended with {status}", process::shown(&run))));
+    }
+    let text = fs::read(&report).map_err(|error| io("read", &report, &error))?;
+    let value: Value = serde_json::from_slice(&text)
+        .map_err(|error| Failure::check(format!("{} is no report: {error}", report.display())))?;
+    let text = serde_json::to_vec(&value).map_err(|error| Failure::check(error.to_string()))?;
+    write(kept, &text)
+}
+
+/// The module file of a wrong driver.
+fn build_driver(programs: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let mut build = Command::new(programs.join("build-driver"));
+    build.arg(name);
+    let output = process::output(&mut build)?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.lines().last() {
+        Some(path) if output.status.success() => Ok(PathBuf::from(path)),
+        _ => {
+            Err(Failure::check(format!("driver {name}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+        }
+    }
+}
+
+fn create(directory: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(directory).map_err(|error| io("create", directory, &error))
+}
+
+fn write(path: &Path, text: &[u8]) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| io("write", path, &error))
+}
+
+fn io(action: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::cannot_run(format!("cannot {action} {}: {error}", path.display()))
+}
