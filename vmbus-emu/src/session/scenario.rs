@@ -59,6 +59,8 @@ pub(crate) struct Outcome {
     pub(crate) checks: Vec<Check>,
     /// Things that were not done, each with the reason.
     pub(crate) left_out: Vec<String>,
+    /// Signals that found no channel because the host had just taken it away, which is no fault of the guest's.
+    pub(crate) overtaken_signals: u64,
 }
 
 /// A step could not be taken: either a finding about the guest, or our failure.
