@@ -16,8 +16,9 @@ const LINES: u32 = 200;
 const MIB: u64 = 1 << 20;
 
 /// What every run of the demo checks, besides the pattern, which is left out where VRAM is in RAM.
-const CHECKS: [&str; 9] = [
+const CHECKS: [&str; 10] = [
     "driver",
+    "idle_silent",
     "console",
     "console_last_line",
     "silent_when_unwanted",
@@ -51,7 +52,9 @@ fn assert_passed(run: &GuestRun, place: &str) {
 
 /// The file is the demo's pattern to the pixel.
 fn assert_graphics(run: &GuestRun) -> Result<()> {
-    assert!(run.checks().contains(&("pattern", true)), "{:?}", run.checks());
+    for check in ["pattern", "small_damage"] {
+        assert!(run.checks().contains(&(check, true)), "{:?}", run.checks());
+    }
     let png = run.picture("graphics.png")?;
     assert_eq!((png.width, png.height), (1024, 768));
     let expected = Picture::new(Pattern::Coordinates, png.width, png.height, SEED);

@@ -32,9 +32,16 @@ pub struct Driver {
     /// Checks that may fail beside them.
     #[serde(default)]
     pub may_fail: Vec<String>,
+    /// Runs in which it must be caught at least once, where a slow machine may hide what is wrong with it.
+    #[serde(default = "once")]
+    pub tries: u32,
     /// What is changed in the source.
     #[serde(default, rename = "edit")]
     pub edits: Vec<Edit>,
+}
+
+const fn once() -> u32 {
+    1
 }
 
 impl Driver {

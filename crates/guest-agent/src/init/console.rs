@@ -41,8 +41,8 @@ pub(crate) fn type_for(time: Duration) -> io::Result<()> {
             break;
         }
         console.write_all(&[b'\r', letter])?;
-        // The driver's own work needs a processor too, and a millisecond is little to its period.
-        thread::sleep(Duration::from_millis(1));
+        // The driver's own work needs a processor too, and an emulated one is soon busy; this is little to the driver's period.
+        thread::sleep(Duration::from_millis(3));
     }
     Ok(())
 }
