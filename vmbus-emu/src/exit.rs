@@ -64,6 +64,11 @@ impl ExitError {
         self
     }
 
+    /// What went wrong, without advice.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Which of the three it is.
     #[cfg(test)]
     pub(crate) fn kind(&self) -> ExitKind {

@@ -5,6 +5,7 @@
 
 mod cli;
 mod commands;
+mod control;
 mod exit;
 mod host;
 mod machine;
@@ -43,6 +44,7 @@ fn execute(command: &Command, progress: &Progress) -> Result<(), ExitError> {
         Command::Measure(args) => commands::measure::execute(args, progress),
         Command::Compare(args) => commands::compare::execute(args, progress),
         Command::Sim(args) => commands::sim::execute(args, progress),
+        Command::Ctl(args) => commands::ctl::execute(args),
         Command::Doctor(args) => commands::doctor::execute(args, progress),
     }
 }

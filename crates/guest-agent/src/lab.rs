@@ -15,6 +15,30 @@ pub struct Job {
     pub working_directory: String,
     /// Host directories to mount before it starts.
     pub shares: Vec<Share>,
+    /// A unix socket of the program's that the host speaks with, line by line, through the port [`LINE_PORT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_socket: Option<String>,
+}
+
+/// Name of the virtio port for [`LineRequest`]s.
+pub const LINE_PORT: &str = "vmbus-emu.lines";
+
+/// A line for the program's socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineRequest {
+    /// Comes back with the answer.
+    pub id: u64,
+    /// The line, without its end.
+    pub line: String,
+}
+
+/// What the program answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineAnswer {
+    /// Of the request.
+    pub id: u64,
+    /// The line, without its end.
+    pub line: String,
 }
 
 /// A host directory, shared by 9p at its own absolute path.
@@ -91,6 +115,7 @@ mod tests {
             environment: vec![("K".into(), "V".into())],
             working_directory: "/".into(),
             shares: vec![Share { tag: "share0".into(), path: "/out".into(), writable: true }],
+            line_socket: None,
         };
         assert_eq!(parse::<Job>(&encode(&job)).unwrap(), job);
         let exited = LabEvent::Exited { code: Some(3), signal: None, run_ms: 12 };

@@ -27,6 +27,8 @@ mod libraries;
 mod qemu;
 
 pub use self::error::LabError;
+pub use guest_agent::lab::{LineAnswer, LineRequest};
+
 use self::{attempt::AttemptEnd, image::JobImage};
 
 /// The kernel that the lab runs: the cloud flavour has no 9p.
@@ -60,6 +62,8 @@ pub struct LabJob {
     pub retries: u32,
     /// Where to keep the lab kernel's console log, if it should outlive the run. Attempts before the last add their number to it.
     pub console_log: Option<PathBuf>,
+    /// A way to speak with the program while it runs, line by line.
+    pub line_port: Option<LinePort>,
     /// Raised by the caller to stop: the program gets SIGINT, and 20 s later QEMU is killed.
     pub stop: Arc<AtomicBool>,
 }
@@ -80,9 +84,20 @@ impl LabJob {
             timeout: Duration::from_secs(180),
             retries: 1,
             console_log: None,
+            line_port: None,
             stop: Arc::default(),
         }
     }
+}
+
+/// Connects a unix socket of the host with one of the program's, line by line: a [`LineRequest`] written to the first becomes a
+/// line of a client of the second, and its answer comes back as a [`LineAnswer`]. The first takes one connection at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinePort {
+    /// Made by QEMU when the lab starts, with the permissions of its directory alone: make that private.
+    pub host: PathBuf,
+    /// Where the program listens, a path inside the lab.
+    pub inside: PathBuf,
 }
 
 /// What comes out while a job runs.
@@ -165,7 +180,9 @@ impl Lab {
     /// A job that cannot be (a path that does not exist), a lab that does not work, or hung too often.
     pub fn run(&self, job: &LabJob, output: &mut dyn FnMut(LabOutput)) -> Result<LabRun, LabError> {
         let start = Instant::now();
-        let modules = ModuleTree::open(&self.kernel.modules)?.closure(&LAB_MODULES)?;
+        let mut names = LAB_MODULES.to_vec();
+        names.extend(job.line_port.as_ref().map(|_| "virtio_console"));
+        let modules = ModuleTree::open(&self.kernel.modules)?.closure(&names)?;
         let image = JobImage::build(job, &modules)?;
         let mut hangs = Vec::new();
         loop {

@@ -34,6 +34,9 @@ pub(super) enum Command {
     Compare(Compare),
     /// Run the simulated guest against the same devices: no KVM, no kernel, the same report.
     Sim(Sim),
+    /// Ask something of a run that was started with --control.
+    #[command(after_help = crate::control::commands_help())]
+    Ctl(Ctl),
     /// Show what this host can do, what would be used, and what to install to get more.
     Doctor(Doctor),
 }
@@ -102,6 +105,9 @@ pub(super) struct Run {
     /// End the run when the guest resets its machine, where it would be run on (scenario none).
     #[arg(long)]
     pub(super) no_reboot: bool,
+    /// Listen here for vmbus-emu ctl while the run goes on.
+    #[arg(long, value_name = "PATH")]
+    pub(super) control: Option<PathBuf>,
     #[command(flatten)]
     pub(super) results: Results,
 }
@@ -178,6 +184,16 @@ pub(super) struct Sim {
     pub(super) device: Vec<String>,
     #[command(flatten)]
     pub(super) results: Results,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Ctl {
+    /// Socket of the run.
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+    /// What to ask.
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(super) words: Vec<String>,
 }
 
 #[derive(Args, Debug)]

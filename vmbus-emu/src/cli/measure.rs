@@ -72,6 +72,7 @@ impl TryFrom<low::Measure> for MeasureArgs {
             machine: measure.machine,
             scenario: Some(Scenario::Boot),
             repeat: None,
+            control: None,
             no_reboot: false,
             results: low::Results { report: None, out: measure.report },
         })?;

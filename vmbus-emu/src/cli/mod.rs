@@ -17,6 +17,7 @@ mod sim;
 mod tests;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -28,6 +29,7 @@ pub(crate) use measure::{MeasureArgs, WorkloadChoice};
 pub(crate) use run::{GuestSource, RunArgs, Userland};
 pub(crate) use sim::SimArgs;
 
+use crate::control::Request;
 use crate::exit::{ExitError, ExitKind};
 
 /// A whole command line, checked.
@@ -52,8 +54,19 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Run the simulated guest.
     Sim(SimArgs),
+    /// Ask something of a run.
+    Ctl(CtlArgs),
     /// Show what this host can do.
     Doctor(DoctorArgs),
+}
+
+/// Arguments of `ctl`.
+#[derive(Debug)]
+pub(crate) struct CtlArgs {
+    /// Socket of the run.
+    pub(crate) socket: PathBuf,
+    /// What to ask.
+    pub(crate) request: Request,
 }
 
 /// Arguments of `doctor`.
@@ -126,6 +139,12 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Invocat
         low::Command::Sim(sim) => {
             stop_for_device_help(&sim.device)?;
             Command::Sim(SimArgs::try_from(sim)?)
+        }
+        low::Command::Ctl(ctl) => {
+            let request = Request::from_words(&ctl.words).map_err(|reason| {
+                ExitError::usage(reason).with_hint("vmbus-emu ctl --help lists every command")
+            })?;
+            Command::Ctl(CtlArgs { socket: ctl.socket, request })
         }
         low::Command::Doctor(doctor) => Command::Doctor(DoctorArgs { kvm: doctor.kvm }),
     };

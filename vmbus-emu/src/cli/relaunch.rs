@@ -34,6 +34,9 @@ impl RunArgs {
         if self.no_reboot {
             words.push("--no-reboot".to_owned());
         }
+        if let Some(socket) = &self.control {
+            words.push(format!("--control={}", absolute(socket)?));
+        }
         Ok(words)
     }
 

@@ -66,6 +66,8 @@ pub(crate) struct RunArgs {
     pub(crate) timeout: Duration,
     /// Where the guest's serial console goes.
     pub(crate) console: ConsoleOutput,
+    /// Where to listen for `ctl` meanwhile.
+    pub(crate) control: Option<PathBuf>,
     /// Where pictures and the report go.
     pub(crate) results: ResultFiles,
 }
@@ -155,6 +157,7 @@ impl TryFrom<low::Run> for RunArgs {
             no_reboot: run.no_reboot,
             timeout: Duration::from_secs(machine.timeout),
             console,
+            control: run.control,
             results,
         })
     }

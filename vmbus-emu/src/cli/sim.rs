@@ -33,10 +33,10 @@ impl TryFrom<low::Sim> for SimArgs {
 fn video_alone(devices: DeviceSet) -> Result<SynthvidOptions, ExitError> {
     match devices.texts().get(1) {
         None => Ok(devices.video),
-        Some(other) => Err(ExitError::usage(format!(
-            "--device: the simulated guest has no driver for {other}"
-        ))
-        .with_hint("vmbus-emu run boots a guest that has one")),
+        Some(other) => {
+            Err(ExitError::usage(format!("--device: the simulated guest has no driver for {other}"))
+                .with_hint("vmbus-emu run boots a guest that has one"))
+        }
     }
 }
 

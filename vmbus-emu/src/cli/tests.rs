@@ -101,7 +101,12 @@ fn arguments_read_back_as_the_same_run() {
         vec!["run", "--kernel", &kernel, "--initrd", &kernel, "--kvm=host", "--synic=kernel"],
         vec!["run", "--kernel", &kernel, "--device=hyperv-synthvid,vram=4M,repaint=strict", "--cpus=64"],
         with_guest(&["--generation=2"]),
-        with_guest(&["--device=hyperv-mouse", "--device=hyperv-synthvid,vram=4M", "--device=hyperv-keyboard"]),
+        with_guest(&["--control=/tmp/control"]),
+        with_guest(&[
+            "--device=hyperv-mouse",
+            "--device=hyperv-synthvid,vram=4M",
+            "--device=hyperv-keyboard",
+        ]),
     ] {
         let args = run(&line);
         let again = args.to_arguments().unwrap();
@@ -233,6 +238,27 @@ fn input_devices_stand_beside_the_video_device_and_not_in_a_simulation() {
     let (status, text) = refusal(&["sim", "--device=hyperv-mouse"]);
     assert_eq!(status, 2);
     assert!(text.contains("the simulated guest has no driver for hyperv-mouse"), "{text}");
+}
+
+#[test]
+fn ctl_takes_a_command_after_its_socket_and_names_the_nearest_to_a_wrong_one() {
+    match words(&["ctl", "--socket=c", "screenshot", "/a.png", "--pointer"]).unwrap().command {
+        Command::Ctl(CtlArgs { socket, request: Request::Screenshot { file, pointer } }) => {
+            assert_eq!((socket, file.as_str(), pointer), (PathBuf::from("c"), "/a.png", true));
+        }
+        other => panic!("{other:?}"),
+    }
+    for (line, part) in [
+        (&["ctl", "--socket=c", "statsu"][..], "did you mean status?"),
+        (&["ctl", "--socket=c"], "no command, known are"),
+        (&["ctl", "--socket=c", "key", "ctrl+alt+dle"], "did you mean del?"),
+        (&["ctl", "--socket=c", "mode", "huge"], "\"huge\" is not WIDTHxHEIGHT"),
+        (&["ctl", "status"], "--socket"),
+    ] {
+        let (status, text) = refusal(line);
+        assert_eq!(status, 2, "{line:?}: {text}");
+        assert!(text.contains(part), "{line:?}: {text}");
+    }
 }
 
 #[test]

@@ -1,17 +1,21 @@
 //! A run in the KVM lab: the same command, by the same program, on a host kernel inside QEMU's emulator.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use guest_kit::lab::{Lab, LabJob, LabOutput, ProgramEnd};
+use guest_kit::lab::{Lab, LabJob, LabOutput, LinePort, ProgramEnd};
 
 use super::guest;
 use super::stop::StopRequest;
 use crate::cli::{GuestSource, KvmChoice, MeasureArgs, RunArgs, Userland};
+use crate::control::{ClaimedSocket, ControlServer, Relay};
 use crate::exit::{ExitError, ExitKind};
 use crate::host;
 use crate::progress::{Phase, Progress};
 
+/// Where the run inside listens, out of the way of what is shared with it.
+const SOCKET_INSIDE: &str = "/tmp/vmbus-emu.control";
 /// What the lab's own boot and the copying of files may take beside the run itself.
 const LAB_OVERHEAD: Duration = Duration::from_secs(120);
 /// How long the lab's own kernel may take to its init.
@@ -23,7 +27,8 @@ const RETRIES: u32 = 1;
 
 /// Boots the lab, runs this program in it with `args`, and ends as it ended.
 pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> {
-    let inside = RunArgs { kvm: KvmChoice::Host, ..args.clone() };
+    let control = args.control.as_ref().map(|_| PathBuf::from(SOCKET_INSIDE));
+    let inside = RunArgs { kvm: KvmChoice::Host, control, ..args.clone() };
     run_there(args, inside.to_arguments()?, Vec::new(), progress)
 }
 
@@ -41,6 +46,7 @@ fn run_there(
     more: Vec<PathBuf>,
     progress: &Progress,
 ) -> Result<(), ExitError> {
+    let socket = args.control.as_deref().map(ClaimedSocket::at).transpose()?;
     let stop = StopRequest::catch_signals()?;
     let cache = guest::cache();
     if let GuestSource::Named(name) = &args.guest {
@@ -51,6 +57,14 @@ fn run_there(
     arguments.push("--progress=relay".to_owned());
     let mut inputs = inputs(args, &cache);
     inputs.extend(more);
+
+    let private = tempfile::Builder::new().prefix("vmbus-emu-lines-").tempdir().map_err(|error| {
+        ExitError::cannot_run(format!("there is no directory for the lab's port: {error}"))
+    })?;
+    let port = private.path().join("port");
+    let line_port = socket.is_some().then(|| LinePort { host: port.clone(), inside: SOCKET_INSIDE.into() });
+    let _control =
+        socket.map(|socket| ControlServer::start(socket, Arc::new(Relay::new(port)))).transpose()?;
 
     let job = LabJob {
         program: this_program()?,
@@ -65,6 +79,7 @@ fn run_there(
         timeout: args.timeout + LAB_OVERHEAD,
         retries: RETRIES,
         console_log: args.results.directory().map(|directory| directory.join("lab-console.log")),
+        line_port,
         stop: stop.flag(),
     };
     carry_out(&lab, &job, progress)

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use super::summary;
 use super::vm::Vm;
 use super::watch::Watch;
 use crate::cli::{RunArgs, Scenario};
+use crate::control::{ClaimedSocket, ControlServer};
 use crate::exit::ExitError;
 use crate::host;
 use crate::progress::{Phase, Progress};
@@ -33,11 +35,14 @@ const CONSOLE_TAIL_LINES: usize = 40;
 
 /// Prepares the guest, runs it, and writes what came out.
 pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Result<(), ExitError> {
+    let socket = args.control.as_deref().map(ClaimedSocket::at).transpose()?;
     let stop = StopRequest::catch_signals()?;
     host::raise_descriptor_limit();
     let guest = guest::prepare(args, progress)?;
     let meter = SharedMeter::new(Meter::new());
     let mut vm = Vm::start(args, &guest, Watch::with_meter(meter.clone()), stop)?;
+
+    let control = socket.map(|socket| ControlServer::start(socket, Arc::new(vm.control()))).transpose()?;
 
     let until = Instant::now() + args.timeout;
     let (mut outcome, vmm_memory_kib) = {
@@ -71,6 +76,7 @@ pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Resu
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    drop(control);
     vm.stop()?;
     let duration = Duration::from_nanos(vm.clock().now_ns());
 

@@ -310,7 +310,10 @@ impl Stage<'_, '_> {
             if changed.replace(px) != Some(px) {
                 changed_at = Instant::now();
             }
-            if (quiet || changed_at.elapsed() >= UNCHANGED) && pending != Some(true) && asked.elapsed() >= QUIET {
+            if (quiet || changed_at.elapsed() >= UNCHANGED)
+                && pending != Some(true)
+                && asked.elapsed() >= QUIET
+            {
                 return Ok(());
             }
             if let Some(reason) = self.vm.look() {

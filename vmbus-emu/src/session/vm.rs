@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use device_model::{BusParts, Clock as _, Keyboard, MonotonicClock, Mouse, Synthvid};
 use hv_kvm::SynicMode;
@@ -17,6 +18,7 @@ use super::watch::Watch;
 use super::write_log::KvmWriteLog;
 use super::{checks, console_out, summary};
 use crate::cli::{Generation, RunArgs, Scenario, SynicChoice};
+use crate::control::{SessionControl, SharedEvents};
 use crate::exit::ExitError;
 use crate::machine::{self, ConsoleSink, Machine, MachineConfig, MachineEvent, ResetCause};
 
@@ -34,6 +36,10 @@ pub(crate) struct Vm<'a> {
     end: RunEnd,
     resets: u64,
     log: GuestLog,
+    /// Where the control socket finds the event thread.
+    control: SharedEvents,
+    /// A client of the control socket asked for the end.
+    quit: Arc<AtomicBool>,
     /// Exits of the machines before this one.
     earlier: Option<report::Exits>,
     // Before the machine, whose memory and doorbells it uses.
@@ -64,12 +70,31 @@ impl<'a> Vm<'a> {
         let events = start_bus(args, &machine, clock, &watch, oracle.as_ref())?;
         machine.start().map_err(machine_error)?;
         let (end, resets, earlier) = (RunEnd::default(), 0, None);
-        Ok(Self { args, config, clock, watch, oracle, stop, end, resets, log, earlier, events, machine })
+        let (control, quit) = (SharedEvents::new(events.handle()), Arc::default());
+        Ok(Self {
+            args,
+            config,
+            clock,
+            watch,
+            oracle,
+            stop,
+            end,
+            resets,
+            log,
+            control,
+            quit,
+            earlier,
+            events,
+            machine,
+        })
     }
 
     /// Why there is no point in waiting for the guest any more, if so.
     pub(crate) fn look(&mut self) -> Option<String> {
-        self.end.look(&self.machine, &self.stop)
+        let quit = self.quit.load(Ordering::Acquire);
+        self.end
+            .look(&self.machine, &self.stop)
+            .or_else(|| quit.then(|| "ended through the control socket".into()))
     }
 
     /// The guest has asked for a reset, which [`Self::reset`] carries out, and has not crashed before.
@@ -97,6 +122,7 @@ impl<'a> Vm<'a> {
         let events = start_bus(self.args, &machine, self.clock, &self.watch, self.oracle.as_ref())?;
         machine.start().map_err(machine_error)?;
         // The old loop goes before the old machine, and both before the guest can say anything new to this thread.
+        self.control.replace(events.handle());
         self.events = events;
         self.machine = machine;
         self.end = RunEnd { crash: self.end.crash.take(), ..RunEnd::default() };
@@ -110,6 +136,11 @@ impl<'a> Vm<'a> {
     /// A processor does not come back.
     pub(crate) fn stop(&mut self) -> Result<(), ExitError> {
         self.machine.stop().map_err(machine_error)
+    }
+
+    /// Carries out what clients of the control socket ask for, through every reset.
+    pub(crate) fn control(&self) -> SessionControl {
+        SessionControl::new(self.control.clone(), self.watch.meter.clone(), Arc::clone(&self.quit))
     }
 
     /// The event thread, which owns bus and devices.

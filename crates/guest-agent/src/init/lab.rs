@@ -22,7 +22,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use crate::{CONFIGURATION, End, boot, modules, port::Port};
+use crate::{CONFIGURATION, End, boot, line_port, modules, port::Port};
 
 /// How long output may still come after the program ended, from children that it left behind.
 const OUTPUT_WAIT: Duration = Duration::from_secs(2);
@@ -62,6 +62,9 @@ fn perform(port: &SharedPort) -> Result<LabEvent, String> {
     fs::create_dir_all(&job.working_directory)
         .map_err(|error| format!("cannot create {}: {error}", job.working_directory))?;
 
+    if let Some(socket) = &job.line_socket {
+        line_port::serve(socket).map_err(|error| format!("cannot serve the line port: {error}"))?;
+    }
     send(port, &LabEvent::Started { at_ms: boot::uptime_ms() });
     let start = Instant::now();
     let status = run_program(&job, port).map_err(|error| format!("cannot run {}: {error}", job.program))?;

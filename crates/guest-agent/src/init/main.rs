@@ -16,6 +16,7 @@ mod input;
 mod kms;
 mod lab;
 mod lifecycle;
+mod line_port;
 mod modules;
 mod port;
 mod workload;

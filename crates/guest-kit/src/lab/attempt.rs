@@ -50,9 +50,8 @@ pub(super) fn run(
     console_log: &Path,
     output: &mut dyn FnMut(LabOutput),
 ) -> Result<AttemptEnd, LabError> {
-    let (mut qemu, stdin, stdout) =
-        Qemu::start(qemu, kernel, &image.initrd, &image.shares, job.memory_mib, console_log)
-            .map_err(|source| LabError::Io { action: format!("start {}", qemu.display()), source })?;
+    let (mut qemu, stdin, stdout) = Qemu::start(qemu, kernel, image, job, console_log)
+        .map_err(|source| LabError::Io { action: format!("start {}", qemu.display()), source })?;
     let events = read_events(stdout);
     let mut attempt = Attempt { job, stdin, start: Instant::now(), boot_ms: None, stopping: None };
     loop {

@@ -59,6 +59,10 @@ impl JobImage {
             environment: environment(job, &libraries),
             working_directory: absolute_text(&job.working_directory)?.to_owned(),
             shares: shares.clone(),
+            line_socket: match &job.line_port {
+                Some(port) => Some(absolute_text(&port.inside)?.to_owned()),
+                None => None,
+            },
         };
         image.bytes("/etc/vmbus-emu/job.json", 0o644, encode(&lab_job));
 

@@ -8,8 +8,9 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
-use guest_agent::lab::Share;
+use guest_agent::lab::{LINE_PORT, Share};
 
+use super::{LabJob, image::JobImage};
 use crate::probe;
 
 /// A CPU with SVM, and without XSAVE and what needs it: under nesting the emulated XSAVE area's sizes do not agree, and newer guest
@@ -31,12 +32,14 @@ impl Qemu {
     pub(super) fn start(
         qemu: &Path,
         kernel: &Path,
-        initrd: &Path,
-        shares: &[Share],
-        memory_mib: u32,
+        image: &JobImage,
+        job: &LabJob,
         console_log: &Path,
     ) -> io::Result<(Self, ChildStdin, ChildStdout)> {
-        let arguments = arguments(kernel, initrd, shares, memory_mib, console_log);
+        let mut arguments = arguments(kernel, &image.initrd, &image.shares, job.memory_mib, console_log);
+        if let Some(port) = &job.line_port {
+            arguments.extend(line_port(&port.host));
+        }
         // The kernel kills QEMU when the thread that started it ends, even by SIGKILL. setpriv replaces itself by QEMU, so the
         // process id is QEMU's.
         let mut command = match probe::find_program("setpriv") {
@@ -113,6 +116,21 @@ fn arguments(
         add("-virtfs", option("local,path=", Path::new(&share.path), &rest));
     }
     arguments
+}
+
+/// A virtio port whose other end is a unix socket at `path`.
+fn line_port(path: &Path) -> impl Iterator<Item = OsString> {
+    let port = format!("virtserialport,chardev=lines,name={LINE_PORT}");
+    let chardev = option("socket,id=lines,path=", path, ",server=on,wait=off");
+    let words: [OsString; 6] = [
+        "-device".into(),
+        "virtio-serial-pci".into(),
+        "-chardev".into(),
+        chardev,
+        "-device".into(),
+        port.into(),
+    ];
+    words.into_iter()
 }
 
 /// An option with a path in it: QEMU wants a comma in a value doubled.
