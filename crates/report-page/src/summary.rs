@@ -100,8 +100,8 @@ pub(crate) fn over_declared(workload: &WorkloadResult) -> String {
     format!("{} %<small>{each}</small>", significant(part))
 }
 
-/// DIRT messages a second, over the whole workload.
+/// DIRT messages a second, over the whole time in which they were counted.
 pub(crate) fn rate(workload: &WorkloadResult) -> String {
-    let seconds = workload.duration_ms / 1e3;
+    let seconds = workload.window_ms.max(workload.duration_ms) / 1e3;
     with_unit((seconds > 0.0).then(|| workload.dirt_messages as f64 / seconds), "/s")
 }

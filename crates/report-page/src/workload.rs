@@ -76,7 +76,10 @@ fn figures(out: &mut String, workload: &WorkloadResult) {
         ("Most in a second", count(workload.max_dirt_in_1s)),
         (
             "Interval p50 / p99",
-            format!("{}<small>{}</small>", ms(workload.interval_ms.p50), ms(workload.interval_ms.p99)),
+            workload.interval_ms.p50.map_or_else(
+                || NOT_MEASURED.to_owned(),
+                |p50| format!("{}<small>{}</small>", millis(p50), ms(workload.interval_ms.p99)),
+            ),
         ),
         (
             "Rectangles",

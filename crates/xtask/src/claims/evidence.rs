@@ -62,9 +62,9 @@ impl Evidence {
         found.pointer(&format!("/{key}"))?.as_f64()
     }
 
-    /// `key` of a workload for each second that it took.
+    /// `key` of a workload for each second in which it was counted.
     pub(super) fn per_second(&self, name: &str, workload: &str, key: &str) -> Option<f64> {
-        let ms = self.number(name, workload, "duration_ms")?;
+        let ms = self.number(name, workload, "window_ms")?;
         (ms > 0.0).then_some(self.number(name, workload, key)? * 1000.0 / ms)
     }
 
