@@ -78,7 +78,7 @@ fields! {
     "workloads[].costs.host_cpu_us", "us or null", "Processor time of the event thread, the oracle's included";
     "workloads[].costs.host_cpu_us_per_dirt", "us or null", "The same for each DIRT message";
     "workloads[].costs.host_cpu_us_per_mib", "us or null", "The same for each MiB declared";
-    "workloads[].costs.oracle_cpu_us", "us or null", "Time that the oracle took on that thread";
+    "workloads[].costs.oracle_cpu_us", "us or null", "Time that the oracle took on that thread, by the wall clock: on a loaded host more than its processor time";
     "workloads[].costs.guest_cpu_ms", "ms or null", "Processor time in the guest by its own count, in steps of 10 ms, the drawing program's included";
     "workloads[].costs.unwanted_duration_ms", "ms or null", "`duration_ms` of a second pass while the host wanted no DIRT (`--cost`)";
     "workloads[].costs.unwanted_guest_cpu_ms", "ms or null", "`guest_cpu_ms` of that pass";

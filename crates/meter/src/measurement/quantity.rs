@@ -82,7 +82,7 @@ pub const QUANTITIES: [Quantity; 28] = [
     Quantity {
         name: "dirt_per_s",
         unit: "DIRT/s",
-        meaning: "DIRT messages by the length of the window; a window shorter than a second counts as one second",
+        meaning: "DIRT messages by the workload's duration and 160 ms, in which a last refresh may come; less than a second counts as one",
         value: |w| per_second(w.dirt_messages, w),
         ..PLAIN
     },
@@ -103,7 +103,7 @@ pub const QUANTITIES: [Quantity; 28] = [
     Quantity {
         name: "declared_px_per_s",
         unit: "px/s declared",
-        meaning: "Pixels declared by the length of the window, as for dirt_per_s",
+        meaning: "Pixels declared by the same time",
         value: |w| per_second(w.declared_px, w),
         ..PLAIN
     },
@@ -280,10 +280,13 @@ fn count(count: u64) -> Option<f64> {
     Some(count as f64)
 }
 
-/// A window always holds a quiet time at its end, so that the first and the last message of a periodic stream do not
-/// make it look faster than its period.
+/// What comes after the guest's answer, in milliseconds: three refresh periods of hyperv_fb.
+const AFTERWARDS_MS: f64 = 160.0;
+
+/// With the time afterwards, the first and the last message of a periodic stream do not make it look faster than its
+/// period. The whole window would not do: the grace time in it is the user's.
 fn per_second(count: u64, workload: &WorkloadResult) -> Option<f64> {
-    Some(count as f64 / (workload.window_ms / 1_000.0).max(1.0))
+    Some(count as f64 / ((workload.duration_ms + AFTERWARDS_MS) / 1_000.0).max(1.0))
 }
 
 fn ratio_or_infinite(declared_px: u64, changed_px: u64) -> Option<f64> {
@@ -310,10 +313,11 @@ mod tests {
     }
 
     #[test]
-    fn short_window_counts_as_a_second() {
-        let mut workload = WorkloadResult { dirt_messages: 3, window_ms: 200.0, ..WorkloadResult::default() };
+    fn workload_of_less_than_a_second_counts_as_one() {
+        let mut workload =
+            WorkloadResult { dirt_messages: 3, duration_ms: 200.0, ..WorkloadResult::default() };
         assert_eq!(value("dirt_per_s", &workload), Some(3.0));
-        workload.window_ms = 2_000.0;
+        workload.duration_ms = 1_840.0;
         assert_eq!(value("dirt_per_s", &workload), Some(1.5));
     }
 

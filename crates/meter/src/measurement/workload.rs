@@ -153,7 +153,7 @@ pub struct Costs {
     pub host_cpu_us_per_dirt: Option<f64>,
     /// Processor time of the event thread for each MiB declared.
     pub host_cpu_us_per_mib: Option<f64>,
-    /// Part of that time which the oracle took.
+    /// Time that the oracle took on that thread, by the wall clock: on a loaded host more than its processor time.
     pub oracle_cpu_us: Option<u64>,
     /// Processor time in the guest, user and system, by the guest's own count.
     pub guest_cpu_ms: Option<u64>,

@@ -74,7 +74,7 @@ impl Comparison {
     /// `None` for a guest that spoke of another picture, or not of all of it.
     fn result(self) -> Option<StaleTiles> {
         let whole = self.fits && self.at == self.ours.len() && self.at > 0;
-        whole.then(|| StaleTiles { tile_px: TILE_PX, compared: self.at as u64, ..self.stale })
+        whole.then_some(StaleTiles { tile_px: TILE_PX, compared: self.at as u64, ..self.stale })
     }
 }
 
