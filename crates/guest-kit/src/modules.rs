@@ -125,7 +125,7 @@ impl ModuleTree {
                 .collect();
             tree.index = Some(parse_modules_dep(&index));
         }
-        if tree.files.is_empty() {
+        if tree.files.is_empty() && tree.built_in.is_empty() {
             return Err(ModuleError::NoModules { path: root.to_owned() });
         }
         Ok(tree)
@@ -156,8 +156,13 @@ impl ModuleTree {
         if !self.endings_unknown {
             return Some(path.clone());
         }
-        let with_ending = |ending| PathBuf::from(format!("{}{ending}", path.display()));
-        COMPRESSIONS.iter().map(with_ending).find(|path| path.is_file())
+        let with_ending = |path: &Path| {
+            let with = |ending| PathBuf::from(format!("{}{ending}", path.display()));
+            COMPRESSIONS.iter().map(with).find(|path| path.is_file())
+        };
+        // Build trees before Linux 5.3 list their modules as they will be installed.
+        let in_build_tree = || Some(self.root.join(path.strip_prefix(self.root.join("kernel")).ok()?));
+        with_ending(path).or_else(|| with_ending(&in_build_tree()?))
     }
 
     /// Whether the module is part of the kernel image.
@@ -398,6 +403,20 @@ mod tests {
         }
         let error = tree.closure(&["gone"]).unwrap_err();
         assert!(matches!(error, ModuleError::Missing { .. }), "{error}");
+    }
+
+    #[test]
+    fn old_build_tree_lists_what_it_will_install() {
+        let files = [("modules.order", "kernel/drivers/hv/hv_vmbus.ko\n"), ("drivers/hv/hv_vmbus.ko", "")];
+        let (dir, tree) = tree(&files);
+        assert_eq!(tree.file("hv_vmbus"), Some(dir.path().join("drivers/hv/hv_vmbus.ko")));
+    }
+
+    #[test]
+    fn kernel_with_everything_built_in_is_a_tree_without_files() {
+        let (_dir, tree) = tree(&[("modules.builtin", "kernel/drivers/hv/hv_vmbus.ko\n")]);
+        assert!(tree.is_built_in("hv_vmbus") && !tree.has_file("hv_vmbus"));
+        assert_eq!(tree.video_driver(), None);
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub(super) struct Machine {
     /// Initramfs of your own in place of the guest agent's; the scenario is then your init's.
     #[arg(long, value_name = "FILE", requires = "kernel", conflicts_with = "modules")]
     pub(super) initrd: Option<PathBuf>,
+    /// Kernel tree that was built: its bzImage, and its modules where they lie.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["guest", "kernel", "initrd", "modules"])]
+    pub(super) kernel_tree: Option<PathBuf>,
     /// Words to add at the end of the kernel command line.
     #[arg(long, value_name = "STR", allow_hyphen_values = true)]
     pub(super) cmdline: Option<String>,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use device_model::options::{ByteSize, DeviceSet, SynthvidOptions, nearest};
+use guest_kit::kernel_tree::KernelTree;
 use guest_kit::packages::KNOWN_GUESTS;
 use guest_kit::video_driver::VideoDriver;
 
@@ -104,7 +105,10 @@ impl TryFrom<low::Run> for RunArgs {
     /// Checks what costs nothing first, and places to write to last, so that a refused command leaves no trace.
     fn try_from(run: low::Run) -> Result<Self, ExitError> {
         let machine = run.machine;
-        let guest = guest_source(machine.guest, machine.kernel, machine.initrd, machine.modules)?;
+        let guest = match machine.kernel_tree {
+            Some(tree) => kernel_tree(&tree, machine.driver.is_some())?,
+            None => guest_source(machine.guest, machine.kernel, machine.initrd, machine.modules)?,
+        };
         let scenario = scenario(run.scenario, &guest)?;
         let DeviceSet { video, keyboard, mouse } = devices(&machine.device)?;
         if scenario == Scenario::Input && !keyboard && !mouse {
@@ -174,7 +178,9 @@ fn guest_source(
         (None, Some(kernel)) => kernel,
         (None, None) => {
             return Err(ExitError::usage("no guest was named")
-                .with_hint("--guest debian/6.1-cloud boots Debian's kernel, --kernel FILE one of your own"));
+                .with_hint(
+                "--guest debian/6.1-cloud boots Debian's kernel, --kernel FILE or --kernel-tree DIR one of your own",
+            ));
         }
     };
     files::readable_file("--kernel", &kernel)?;
@@ -191,6 +197,14 @@ fn guest_source(
         }
     };
     Ok(GuestSource::Files { kernel, userland })
+}
+
+/// What `make` left in a kernel tree, with the agent on top.
+fn kernel_tree(tree: &Path, own_driver: bool) -> Result<GuestSource, ExitError> {
+    files::readable_directory("--kernel-tree", tree)?;
+    let KernelTree { image, modules } = KernelTree::open(tree, own_driver)
+        .map_err(|error| ExitError::usage(format!("--kernel-tree: {error}")))?;
+    Ok(GuestSource::Files { kernel: image, userland: Userland::Agent { modules } })
 }
 
 /// A name that the guest kit knows.

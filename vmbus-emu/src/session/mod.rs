@@ -13,6 +13,7 @@ mod kms;
 pub(crate) mod lab;
 mod lifecycle;
 pub(crate) mod measure;
+mod no_driver;
 mod promise;
 mod reboot;
 mod refresh;

@@ -13,7 +13,7 @@ use meter::report::Check;
 use super::agent::{Agent, AgentSilence};
 use super::lifecycle::Way;
 use super::vm::Vm;
-use super::{checks, promise};
+use super::{checks, no_driver, promise};
 use crate::cli::Scenario;
 use crate::exit::ExitError;
 use crate::output::ResultFiles;
@@ -145,7 +145,11 @@ impl Stage<'_, '_> {
             .collect();
         let found = match &driver {
             Ok(driver) => format!("{} at {}x{}", driver.name, driver.width, driver.height),
-            Err(reason) => format!("no frame buffer: {reason} {}", failed.join(", ")),
+            Err(reason) => {
+                let step = self.meter.with(|meter| no_driver::step_not_taken(meter));
+                let failed: String = failed.iter().map(|module| format!("; {module}")).collect();
+                format!("no frame buffer: {reason}{failed}; {step}")
+            }
         };
         outcome.checks.push(checks::check("driver", driver.is_ok(), found.clone()));
         let driver = driver.map_err(|_| Stop::Guest("there is nothing to draw on".into()))?;
