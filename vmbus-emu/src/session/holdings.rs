@@ -48,50 +48,32 @@ impl Holdings {
 
 /// Resident memory of this process in KiB, now, without guest RAM and VRAM. `None` where /proc does not say.
 pub(super) fn vmm_memory_kib() -> Option<u64> {
-    Some(resident_kib(&fs::read_to_string("/proc/self/smaps").ok()?, |mapping| !mapping.is_the_guests()))
+    Some(own_kib(&fs::read_to_string("/proc/self/smaps").ok()?))
 }
 
-/// Smallest guest RAM in KiB; a mapping of that size is the guest's.
-const GUEST_RAM_KIB: u64 = 128 << 10;
+/// What guest RAM and VRAM are called among the mappings.
+const OF_THE_GUEST: [&str; 2] = ["/memfd:guest-ram", "/memfd:vram"];
 
-/// What VRAM is called among the mappings.
-const VRAM: &str = "/memfd:vram";
-
-/// A mapping of this process.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mapping<'a> {
-    /// Addresses, permissions, and the file if there is one.
-    head: &'a str,
-    size_kib: u64,
-}
-
-impl Mapping<'_> {
-    fn has_file(&self) -> bool {
-        self.head.contains('/')
-    }
-
-    fn is_the_guests(&self) -> bool {
-        self.head.contains(VRAM) || (!self.has_file() && self.size_kib >= GUEST_RAM_KIB)
-    }
-}
-
-/// Resident memory in KiB of mappings without a file that are too small to be a guest's.
+/// Resident memory in KiB of mappings without a file.
 fn memory_kib(smaps: &str) -> u64 {
-    resident_kib(smaps, |mapping| !mapping.has_file() && !mapping.is_the_guests())
+    resident_kib(smaps, |head| !head.contains('/'))
 }
 
-/// Resident memory in KiB of the mappings that count.
-fn resident_kib(smaps: &str, counts: impl Fn(&Mapping<'_>) -> bool) -> u64 {
+/// Resident memory in KiB of mappings that are not the guest's.
+fn own_kib(smaps: &str) -> u64 {
+    resident_kib(smaps, |head| !OF_THE_GUEST.iter().any(|name| head.contains(name)))
+}
+
+/// Resident memory in KiB of the mappings that count by their first line: addresses, permissions, and the file if there is one.
+fn resident_kib(smaps: &str, counts: impl Fn(&str) -> bool) -> u64 {
     let number = |text: &str| text.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0);
-    let mut mapping = Mapping::default();
+    let mut counted = false;
     let mut sum = 0_u64;
     for line in smaps.lines() {
-        if let Some(size) = line.strip_prefix("Size:") {
-            mapping.size_kib = number(size);
-        } else if let Some(resident) = line.strip_prefix("Rss:") {
-            sum = sum.saturating_add(if counts(&mapping) { number(resident) } else { 0 });
+        if let Some(resident) = line.strip_prefix("Rss:") {
+            sum = sum.saturating_add(if counted { number(resident) } else { 0 });
         } else if line.split(' ').next().is_some_and(|range| range.contains('-')) {
-            mapping = Mapping { head: line, size_kib: 0 };
+            counted = counts(line);
         }
     }
     sum
@@ -115,22 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn neither_files_nor_guest_ram_count() {
-        let smaps = "5500-5600 rw-p 0 00:00 0    [heap]\nSize: 200 kB\nRss:                 132 kB\nPss: 1 kB\n\
+    fn neither_files_nor_the_guests_memory_count() {
+        let smaps = "5400-5500 r-xp 0 00:01 5    /usr/bin/vmbus-emu\nSize: 9000 kB\nRss: 3000 kB\n\
+                     5500-5600 rw-p 0 00:00 0    [heap]\nSize: 200 kB\nRss:                 132 kB\nPss: 1 kB\n\
                      7f00-7f10 rw-p 0 00:00 0 \nSize: 10 kB\nRss: 8 kB\n\
-                     7f20-7f30 rw-p 0 00:00 0 \nSize: 524288 kB\nRss: 999 kB\n\
-                     7f40-7f50 rw-s 0 00:01 7 /memfd:vram (deleted)\nSize: 8192 kB\nRss: 4096 kB\n";
-        assert_eq!(memory_kib(smaps), 140);
-    }
-
-    #[test]
-    fn memory_of_the_program_is_all_but_guest_ram_and_vram() {
-        let smaps = "5400-5500 r-xp 0 00:01 5 /usr/bin/vmbus-emu\nSize: 9000 kB\nRss: 3000 kB\n\
-                     5500-5600 rw-p 0 00:00 0    [heap]\nSize: 200 kB\nRss: 132 kB\n\
-                     7f20-7f30 rw-p 0 00:00 0 \nSize: 131072 kB\nRss: 131072 kB\n\
-                     7f40-7f50 rw-s 0 00:01 7 /memfd:vram (deleted)\nSize: 8192 kB\nRss: 4096 kB\n";
-        assert_eq!(resident_kib(smaps, |mapping| !mapping.is_the_guests()), 3132);
-        let own = vmm_memory_kib().unwrap();
-        assert!((100..GUEST_RAM_KIB).contains(&own), "{own}");
+                     7f20-7f30 rw-s 0 00:01 6    /memfd:guest-ram (deleted)\nSize: 524288 kB\nRss: 999 kB\n\
+                     7f40-7f50 rw-s 0 00:01 7    /memfd:vram (deleted)\nSize: 8192 kB\nRss: 4096 kB\n";
+        assert_eq!((memory_kib(smaps), own_kib(smaps)), (140, 3140));
+        assert!(vmm_memory_kib().is_some_and(|own| own > 100));
     }
 }
