@@ -8,6 +8,7 @@ use std::{
 };
 
 use guest_agent::protocol::{Vcs, console_line};
+use rustix::termios::tcgetwinsize;
 
 const CONSOLE: &str = "/dev/tty1";
 /// Its cells: rows, columns, cursor column, cursor row, then a character and an attribute byte each.
@@ -47,11 +48,21 @@ pub(crate) fn type_for(time: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// What its header says of an edge that a byte cannot say (`vcs_read_buf` in Linux's `drivers/tty/vt/vc_screen.c`).
+const EDGE_OR_MORE: u8 = u8::MAX;
+
 /// Reads the console back.
 pub(crate) fn read_cells() -> io::Result<Vcs> {
     let bytes = fs::read(CELLS)?;
     let Some((&[rows, columns, ..], cells)) = bytes.split_first_chunk::<4>() else {
         return Err(io::Error::other(format!("{CELLS} has {} bytes, its header alone has 4", bytes.len())));
+    };
+    let (rows, columns) = match (rows, columns) {
+        (EDGE_OR_MORE, _) | (_, EDGE_OR_MORE) => {
+            let size = tcgetwinsize(OpenOptions::new().read(true).open(CONSOLE)?)?;
+            (size.ws_row, size.ws_col)
+        }
+        (rows, columns) => (rows.into(), columns.into()),
     };
     let expected = usize::from(rows) * usize::from(columns) * 2;
     if columns == 0 || cells.len() != expected {
