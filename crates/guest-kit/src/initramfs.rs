@@ -277,7 +277,7 @@ mod tests {
 
     fn module(dir: &Path, name: &str) -> Module {
         let path = dir.join(format!("{name}.ko"));
-        std::fs::write(&path, name).unwrap();
+        fs::write(&path, name).unwrap();
         Module { name: name.into(), path }
     }
 
@@ -300,7 +300,7 @@ mod tests {
     fn xz_module_is_plain_in_the_image() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.ko.xz");
-        std::fs::write(&path, module_file::tests::XZ).unwrap();
+        fs::write(&path, module_file::tests::XZ).unwrap();
         let modules = [Module { name: "m".into(), path }];
         let image = contents(&Initramfs::with_agent(Role::Guest, &modules).to_bytes().unwrap());
         let find = |name: &str| &image.iter().find(|(found, ..)| found == name).unwrap().3;
@@ -315,7 +315,7 @@ mod tests {
             [("hv_vmbus", ".ko"), ("new-driver.ko", ".ko"), ("a.ko.zst", ".ko.zst"), ("b.xz", ".ko")]
         {
             let path = dir.path().join(file);
-            std::fs::write(&path, module_file::tests::XZ).unwrap();
+            fs::write(&path, module_file::tests::XZ).unwrap();
             let modules = [Module { name: "hyperv_fb".into(), path }];
             let image = contents(&Initramfs::with_agent(Role::Guest, &modules).to_bytes().unwrap());
             let found = &image.iter().find(|(name, ..)| name == "etc/vmbus-emu/modules").unwrap().3;
@@ -347,7 +347,7 @@ mod tests {
         let path = dir.path().join("program");
         let mut image = Initramfs::default();
 
-        std::fs::write(&path, agent::PROGRAM).unwrap();
+        fs::write(&path, agent::PROGRAM).unwrap();
         image.exec_program(&path).unwrap();
         let (name, mode, _, bytes) = contents(&image.to_bytes().unwrap()).remove(0);
         assert_eq!((&*name, mode, &bytes[..]), ("exec", 0o100_755, agent::PROGRAM));
@@ -355,7 +355,7 @@ mod tests {
         let own = std::env::current_exe().unwrap();
         let error = image.exec_program(&own).unwrap_err().to_string();
         assert!(error.ends_with("it asks for the loader /lib64/ld-linux-x86-64.so.2"), "{error}");
-        std::fs::write(&path, "#!/bin/sh\n").unwrap();
+        fs::write(&path, "#!/bin/sh\n").unwrap();
         let error = image.exec_program(&path).unwrap_err().to_string();
         assert!(error.ends_with("no shared libraries: not an x86-64 ELF file"), "{error}");
         let missing = image.exec_program(Path::new("/no/such/file")).unwrap_err().to_string();
