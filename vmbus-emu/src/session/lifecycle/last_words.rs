@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use device_model::{Clock as _, Picture};
+use device_model::Clock as _;
 use guest_agent::lifecycle::Step;
 use guest_agent::pattern::Pattern;
 use guest_agent::protocol::Command;
@@ -16,7 +16,7 @@ use crate::progress::Phase;
 
 /// How long a kernel may take from the crash to the reset that ends it (`panic=-1`).
 const CRASH_LIMIT: Duration = Duration::from_secs(60);
-/// What Linux prints when it crashes on request (`drivers/tty/sysrq.c`, `kernel/panic.c`).
+/// How what Linux prints begins when it crashes on request (`drivers/tty/sysrq.c`, `kernel/panic.c`).
 const LAST_WORDS: &str = "Kernel panic - not syncing";
 /// Seed of the pattern that is drawn while the guest powers off.
 const SEED: u64 = 7;
@@ -46,7 +46,9 @@ impl Stage<'_, '_> {
             write_picture(&path, &after)?;
         }
         let life = self.meter.with(|meter| meter.life().clone());
-        let shown = panic_on_screen(outcome.driver.as_deref(), &glyphs, &before, &after, &life);
+        let changed = before.pixels.iter().zip(&after.pixels).filter(|(old, new)| old != new).count();
+        let log = self.vm.machine().console().tail();
+        let shown = panic_on_screen(outcome.driver.as_deref(), &glyphs.read(&after), &log, changed, &life);
         let release = outcome.hello.as_ref().map(|hello| hello.release.as_str());
         if shown.passed || promise::shows_panic(outcome.driver.as_deref(), release) {
             outcome.checks.push(shown);
@@ -93,30 +95,63 @@ impl Stage<'_, '_> {
     }
 }
 
-/// The kernel's last words are readable on the screen, or the driver's own screen for them is there.
-fn panic_on_screen(
-    driver: Option<&str>,
-    glyphs: &Glyphs,
-    before: &Picture,
-    after: &Picture,
-    life: &Life,
-) -> Check {
-    let changed = before.pixels.iter().zip(&after.pixels).filter(|(old, new)| old != new).count();
-    let found = glyphs.read(after).into_iter().find(|line| line.contains(LAST_WORDS));
+/// What the kernel printed from its panic on is readable on the screen, or the driver's own screen for it is there. The first lines of
+/// it may have scrolled away under its backtrace.
+fn panic_on_screen(driver: Option<&str>, shown: &[String], log: &str, changed: usize, life: &Life) -> Check {
+    let log: Vec<&str> =
+        log.lines().map(str::trim_end).skip_while(|line| !line.contains(LAST_WORDS)).collect();
+    let words: Vec<&String> =
+        shown.iter().filter(|line| !line.is_empty() && log.contains(&line.as_str())).collect();
     // drm_panic draws a screen of its own, with a QR code as a rule, in the place of the console.
     let own_screen = driver == Some("hyperv_drm") && changed > 0 && life.dirt_after_crash > 0;
-    let detail = match &found {
-        Some(line) => format!("\"{line}\", {changed} pixels changed"),
+    let detail = match words.last() {
+        Some(last) => format!(
+            "{} lines from \"{LAST_WORDS}\" on are on the screen, the last \"{last}\"; {changed} pixels changed",
+            words.len()
+        ),
         None if own_screen => format!("drm_panic's screen, {changed} pixels changed"),
         None => format!(
-            "\"{LAST_WORDS}\" is not on the screen, {changed} pixels changed, {} DIRT after the crash was asked for",
+            "no line from \"{LAST_WORDS}\" on is on the screen; {changed} pixels changed, {} DIRT after the crash was asked for",
             life.dirt_after_crash
         ),
     };
-    checks::check("panic_on_screen", found.is_some() || own_screen, detail)
+    checks::check("panic_on_screen", !words.is_empty() || own_screen, detail)
 }
 
 /// A time of the run, to the millisecond.
 fn at(ns: Option<u64>) -> String {
     ns.map_or_else(|| "no time".to_owned(), |ns| format!("{} ms", ns / 1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "[ 1.0] sysrq: Trigger a crash\r\n[ 2.0] Kernel panic - not syncing: sysrq triggered crash\r\n\
+                       [ 3.0] Kernel Offset: 0x1\r\n\r\n";
+
+    fn judge(driver: &str, shown: &[&str], dirt_after_crash: u64) -> Check {
+        let shown: Vec<String> = shown.iter().map(|line| (*line).to_owned()).collect();
+        let life = Life { dirt_after_crash, ..Life::default() };
+        panic_on_screen(Some(driver), &shown, LOG, 5, &life)
+    }
+
+    #[test]
+    fn any_line_of_the_panic_will_do_and_the_last_one_is_told() {
+        let check = judge("hyperv_fb", &["[ 3.0] Kernel Offset: 0x1", ""], 1);
+        assert!(check.passed && check.detail.contains("Kernel Offset"), "{}", check.detail);
+    }
+
+    #[test]
+    fn lines_from_before_the_panic_and_blank_ones_are_none_of_it() {
+        let check = judge("hyperv_fb", &["[ 1.0] sysrq: Trigger a crash", "", "line 7"], 1);
+        assert!(!check.passed, "{}", check.detail);
+    }
+
+    #[test]
+    fn screen_of_drm_panic_will_do_if_it_was_declared() {
+        assert!(judge("hyperv_drm", &[], 1).passed);
+        assert!(!judge("hyperv_drm", &[], 0).passed);
+        assert!(!judge("hyperv_fb", &[], 1).passed);
+    }
 }
