@@ -16,6 +16,8 @@ use crate::exit::ExitError;
 
 /// Largest part of a workload's full size, in percent.
 const SCALE_MAX: u32 = 1000;
+/// How long a measurement may take if nothing is said, in seconds: all workloads in the KVM lab.
+const TIMEOUT: u64 = 900;
 /// Longest grace time in milliseconds.
 const GRACE_MAX: u64 = 10_000;
 
@@ -52,7 +54,8 @@ pub(crate) struct BudgetFile {
 impl TryFrom<low::Measure> for MeasureArgs {
     type Error = ExitError;
 
-    fn try_from(measure: low::Measure) -> Result<Self, ExitError> {
+    fn try_from(mut measure: low::Measure) -> Result<Self, ExitError> {
+        measure.machine.timeout.get_or_insert(TIMEOUT);
         let workloads = WorkloadChoice::read(&measure.workload)?;
         in_range("--scale", u64::from(measure.scale), 1, u64::from(SCALE_MAX))?;
         if let Some(grace) = measure.grace {
@@ -151,7 +154,8 @@ impl WorkloadChoice {
 
     fn read_one(name: &str) -> Result<Self, ExitError> {
         if let Some(path) = name.strip_prefix(EXEC) {
-            let path = PathBuf::from(path);
+            let path = std::path::absolute(path)
+                .map_err(|error| ExitError::usage(format!("--workload: {name}: {error}")))?;
             files::readable_file("--workload", &path)?;
             Initramfs::default()
                 .exec_program(&path)

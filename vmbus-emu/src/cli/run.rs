@@ -20,6 +20,8 @@ const CPUS_MAX: u32 = 64;
 const MEMORY_MIN: ByteSize = ByteSize(128 << 20);
 /// Most guest memory.
 const MEMORY_MAX: ByteSize = ByteSize(64 << 30);
+/// How long a run may take if nothing is said, in seconds.
+const TIMEOUT: u64 = 180;
 /// Longest run, in seconds.
 const TIMEOUT_MAX: u64 = 24 * 3600;
 /// Most repetitions of a scenario.
@@ -116,7 +118,8 @@ impl TryFrom<low::Run> for RunArgs {
                 .with_hint("add --device hyperv-keyboard or --device hyperv-mouse"));
         }
         in_range("--cpus", u64::from(machine.cpus), 1, u64::from(CPUS_MAX))?;
-        in_range("--timeout", machine.timeout, 1, TIMEOUT_MAX)?;
+        let timeout = machine.timeout.unwrap_or(TIMEOUT);
+        in_range("--timeout", timeout, 1, TIMEOUT_MAX)?;
         if let Some(repeat) = run.repeat {
             in_range("--repeat", u64::from(repeat), 1, REPEAT_MAX)?;
             if !scenario.repeats() {
@@ -159,7 +162,7 @@ impl TryFrom<low::Run> for RunArgs {
             scenario,
             repeat: run.repeat,
             no_reboot: run.no_reboot,
-            timeout: Duration::from_secs(machine.timeout),
+            timeout: Duration::from_secs(timeout),
             console,
             control: run.control,
             results,

@@ -305,3 +305,51 @@ fn readme_lists_every_device_key_as_it_is() {
         .collect();
     assert_eq!(table, expected, "README.md, device keys");
 }
+
+fn measure(line: &[&str]) -> MeasureArgs {
+    match words(line).unwrap().command {
+        Command::Measure(args) => *args,
+        other => panic!("not a measurement: {other:?}"),
+    }
+}
+
+#[test]
+fn arguments_read_back_as_the_same_measurement() {
+    let dir = tempfile::tempdir().unwrap();
+    let budget = dir.path().join("budget.toml");
+    fs::write(&budget, "[workload.box]\nmax_missed_px = 0\n").unwrap();
+    let (out, budget) = (dir.path().join("out"), budget.to_str().unwrap().to_owned());
+    let guest = ["measure", "--guest", "debian/6.1-cloud"];
+    for more in [
+        vec![],
+        vec!["--workload=box,idle", "--scale=20", "--seed=7", "--grace=250", "--cost"],
+        vec!["--no-oracle", "--budget", &budget, "--report", out.to_str().unwrap(), "--generation=2"],
+    ] {
+        let line: Vec<&str> = guest.into_iter().chain(more).collect();
+        let args = measure(&line);
+        let again = args.to_arguments().unwrap();
+        let again: Vec<&str> = again.iter().map(String::as_str).collect();
+        assert_eq!(measure(&again), args, "{line:?} became {again:?}");
+    }
+}
+
+#[test]
+fn measurement_without_a_workload_has_all_but_the_long_one_and_the_users_own() {
+    let args = measure(&["measure", "--guest", "debian/6.1-cloud"]);
+    let names: Vec<String> = args.workloads.iter().map(ToString::to_string).collect();
+    assert_eq!(names.len(), guest_agent::workload::Workload::ALL.len() - 2, "{names:?}");
+    assert!(!names.contains(&"flood".to_owned()) && !names.contains(&"exec".to_owned()), "{names:?}");
+    assert!(args.oracle && args.grace.is_none() && args.scale_percent == 100);
+}
+
+#[test]
+fn comparison_gives_each_side_its_own_options_and_both_the_common_ones() {
+    let line = ["compare", "--a", "--guest debian/6.1-cloud --no-oracle", "--b", "--guest debian/6.12-cloud"];
+    let line: Vec<&str> = line.into_iter().chain(["--rounds=5", "--", "--workload=box"]).collect();
+    let Command::Compare(args) = words(&line).unwrap().command else { panic!("not a comparison") };
+    let Compared::Rounds(rounds) = args.compared else { panic!("not rounds") };
+    assert_eq!(rounds.rounds, 5);
+    assert_eq!((rounds.a.oracle, rounds.b.oracle), (false, true));
+    assert_eq!(rounds.a.workloads, rounds.b.workloads);
+    assert_eq!(rounds.b.run.guest, GuestSource::Named("debian/6.12-cloud".to_owned()));
+}

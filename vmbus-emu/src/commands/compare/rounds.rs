@@ -48,17 +48,14 @@ fn one(args: &MeasureArgs, directory: &Path, progress: &Progress) -> Result<Meas
     args.run.results = ResultFiles::claim(None, Some(directory.to_owned()))?;
     let failed = |what: &str, error: std::io::Error| ExitError::cannot_run(format!("{what}: {error}"));
     let program = std::env::current_exe().map_err(|error| failed("this program's own file", error))?;
-    let output = progress.suspend(|| {
-        Command::new(program)
-            .args(args.to_arguments()?)
-            .arg("--progress=none")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .and_then(std::process::Child::wait_with_output)
-            .map_err(|error| failed("a measurement cannot be started", error))
-    })?;
+    let output = Command::new(program)
+        .args(args.to_arguments()?)
+        .arg("--progress=none")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|error| failed("a measurement cannot be started", error))?;
     let told = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
         // A broken budget is a finding about one guest, not a reason not to compare.
