@@ -354,3 +354,28 @@ fn comparison_of_nothing_of_one_and_of_other_files_is_refused() {
         &["it is a \"vmbus-emu.report/1\", expected a \"vmbus-emu.measurement/1\""],
     );
 }
+
+#[test]
+fn control_socket_of_another_run_is_named_and_left_to_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("control");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let socket = socket.to_str().expect("UTF-8");
+    let said = attempt(&[&GUEST[..], &["--control", socket]].concat()).refused_with(CANNOT_RUN);
+    assert!(said.contains(&format!("control socket {socket} is in use")), "{said}");
+    std::os::unix::net::UnixStream::connect(socket).expect("it is still there");
+}
+
+#[test]
+fn ctl_without_a_run_or_with_a_wrong_command_says_what_to_do() {
+    let said = attempt(&["ctl", "--socket", "no-such-socket", "status"]).refused_with(CANNOT_RUN);
+    assert!(said.contains("no-such-socket: there is no such socket") && said.contains("--control"), "{said}");
+    for (words, part) in [
+        (&["statsu"][..], "did you mean status?"),
+        (&["key", "entre"], "did you mean enter?"),
+        (&["mode", "12x"], "\"12x\" is not WIDTHxHEIGHT"),
+        (&[], "no command, known are"),
+    ] {
+        usage(&[&["ctl", "--socket", "s"][..], words].concat(), &[part, "vmbus-emu ctl --help"]);
+    }
+}

@@ -2,14 +2,14 @@
 
 use std::io::{BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use guest_kit::lab::{LineAnswer, LineRequest};
 
-use super::{Perform, read_line, refusal};
+use super::{Perform, Request, read_line, refusal};
 
 /// How long the run inside may take for an answer.
 const ANSWER: Duration = Duration::from_secs(50);
@@ -17,18 +17,26 @@ const ANSWER: Duration = Duration::from_secs(50);
 /// Passes lines to the lab's port, one at a time.
 pub(crate) struct Relay {
     port: PathBuf,
+    /// Directories that the lab shares for writing.
+    shared: Vec<PathBuf>,
     /// The port has one line; whoever holds this speaks.
     turn: Mutex<()>,
     next: AtomicU64,
 }
 
 impl Relay {
-    /// `port` is the socket of the lab's port, which need not be there yet.
-    pub(crate) fn new(port: PathBuf) -> Self {
-        Self { port, turn: Mutex::new(()), next: AtomicU64::new(1) }
+    /// `port` is the socket of the lab's port, which need not be there yet. A picture is taken only to a place below
+    /// `shared`: elsewhere it would be lost with the lab.
+    pub(crate) fn new(port: PathBuf, shared: Vec<PathBuf>) -> Self {
+        Self { port, shared, turn: Mutex::new(()), next: AtomicU64::new(1) }
     }
 
     fn pass(&self, line: &[u8]) -> Result<Vec<u8>, String> {
+        if let Ok(Request::Screenshot { file, .. }) = serde_json::from_slice(line)
+            && !self.shared.iter().any(|directory| Path::new(&file).starts_with(directory))
+        {
+            return Err(format!("{file} is not below --out, and the KVM lab can write nowhere else"));
+        }
         let line = String::from_utf8(line.to_vec()).map_err(|_| "a request is UTF-8".to_owned())?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -57,5 +65,43 @@ impl Relay {
 impl Perform for Relay {
     fn perform(&self, line: &[u8]) -> Vec<u8> {
         self.pass(line).unwrap_or_else(|reason| refusal(reason).to_string().into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(relay: &Relay, line: &[u8]) -> String {
+        String::from_utf8(relay.perform(line)).unwrap()
+    }
+
+    #[test]
+    fn picture_that_would_be_lost_with_the_lab_is_refused() {
+        let relay = Relay::new("/no/port".into(), vec!["/out".into()]);
+        let lost = said(&relay, br#"{"command":"screenshot","file":"/outside/a.png"}"#);
+        assert!(lost.contains("/outside/a.png is not below --out"), "{lost}");
+        let kept = said(&relay, br#"{"command":"screenshot","file":"/out/a.png"}"#);
+        assert!(kept.contains("the KVM lab is not up yet"), "{kept}");
+    }
+
+    #[test]
+    fn answer_to_an_earlier_request_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let port = dir.path().join("port");
+        let listener = std::os::unix::net::UnixListener::bind(&port).unwrap();
+        let lab = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let request = read_line(&mut BufReader::new(&stream)).unwrap().unwrap();
+            let request: LineRequest = serde_json::from_slice(&request).unwrap();
+            assert_eq!(request.line, r#"{"command":"status"}"#);
+            for (id, line) in [(request.id + 7, "late"), (request.id, "right")] {
+                let answer = serde_json::to_string(&LineAnswer { id, line: line.into() }).unwrap();
+                stream.write_all(format!("{answer}\n").as_bytes()).unwrap();
+            }
+        });
+        let relay = Relay::new(port, Vec::new());
+        assert_eq!(said(&relay, br#"{"command":"status"}"#), "right");
+        lab.join().unwrap();
     }
 }

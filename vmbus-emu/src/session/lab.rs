@@ -25,18 +25,23 @@ const LAB_MEMORY_MIB: u64 = 768;
 /// A hung lab is started once more; the hang is told.
 const RETRIES: u32 = 1;
 
-/// Boots the lab, runs this program in it with `args`, and ends as it ended.
-pub(crate) fn run(args: &RunArgs, progress: &Progress) -> Result<(), ExitError> {
+/// Boots the lab, runs this program in it with `args`, and ends as it ended. What clients of `socket` ask goes to the
+/// instance inside.
+pub(crate) fn run(
+    args: &RunArgs,
+    socket: Option<ClaimedSocket>,
+    progress: &Progress,
+) -> Result<(), ExitError> {
     let control = args.control.as_ref().map(|_| PathBuf::from(SOCKET_INSIDE));
     let inside = RunArgs { kvm: KvmChoice::Host, control, ..args.clone() };
-    run_there(args, inside.to_arguments()?, Vec::new(), progress)
+    run_there(args, inside.to_arguments()?, Vec::new(), socket, progress)
 }
 
 /// The same for a measurement.
 pub(crate) fn measure(args: &MeasureArgs, progress: &Progress) -> Result<(), ExitError> {
     let mut inside = args.clone();
     inside.run.kvm = KvmChoice::Host;
-    run_there(&args.run, inside.to_arguments()?, args.files(), progress)
+    run_there(&args.run, inside.to_arguments()?, args.files(), None, progress)
 }
 
 /// Runs this program in the lab with `arguments`, which boot the guest of `args` and read `more` files.
@@ -44,9 +49,9 @@ fn run_there(
     args: &RunArgs,
     mut arguments: Vec<String>,
     more: Vec<PathBuf>,
+    socket: Option<ClaimedSocket>,
     progress: &Progress,
 ) -> Result<(), ExitError> {
-    let socket = args.control.as_deref().map(ClaimedSocket::at).transpose()?;
     let stop = StopRequest::catch_signals()?;
     let cache = guest::cache();
     if let GuestSource::Named(name) = &args.guest {
@@ -64,7 +69,7 @@ fn run_there(
     let port = private.path().join("port");
     let line_port = socket.is_some().then(|| LinePort { host: port.clone(), inside: SOCKET_INSIDE.into() });
     let _control =
-        socket.map(|socket| ControlServer::start(socket, Arc::new(Relay::new(port)))).transpose()?;
+        socket.map(|socket| ControlServer::start(socket, Arc::new(Relay::new(port, absolute_outputs(args)?)))).transpose()?;
 
     let job = LabJob {
         program: this_program()?,
@@ -187,6 +192,15 @@ fn inputs(args: &RunArgs, cache: &Path) -> Vec<PathBuf> {
     }
     inputs.extend(args.driver.as_ref().map(|driver| driver.path.clone()));
     inputs
+}
+
+/// The directories that the lab may write, as a request names them.
+fn absolute_outputs(args: &RunArgs) -> Result<Vec<PathBuf>, ExitError> {
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path)
+            .map_err(|error| ExitError::usage(format!("cannot make {} absolute: {error}", path.display())))
+    };
+    outputs(args).into_iter().map(absolute).collect()
 }
 
 fn outputs(args: &RunArgs) -> Vec<PathBuf> {

@@ -34,8 +34,14 @@ const POWER_OFF: Duration = Duration::from_secs(20);
 const CONSOLE_TAIL_LINES: usize = 40;
 
 /// Prepares the guest, runs it, and writes what came out.
-pub(crate) fn run(args: &RunArgs, kvm: report::Kvm, progress: &Progress) -> Result<(), ExitError> {
-    let socket = args.control.as_deref().map(ClaimedSocket::at).transpose()?;
+///
+/// `socket` is served while the guest runs.
+pub(crate) fn run(
+    args: &RunArgs,
+    kvm: report::Kvm,
+    socket: Option<ClaimedSocket>,
+    progress: &Progress,
+) -> Result<(), ExitError> {
     let stop = StopRequest::catch_signals()?;
     host::raise_descriptor_limit();
     let guest = guest::prepare(args, progress)?;

@@ -180,7 +180,7 @@ impl<'a> Vm<'a> {
 
     /// Whether the guest ended as it should.
     pub(crate) fn end_check(&self) -> report::Check {
-        self.end.check(self.args.scenario)
+        self.end.check(self.args.scenario, self.quit.load(Ordering::Acquire))
     }
 
     /// Exits of the whole run.
@@ -280,13 +280,16 @@ impl RunEnd {
     }
 
     /// A guest ends well if it powers itself off without having crashed; one without an agent may run on.
-    fn check(&self, scenario: Scenario) -> report::Check {
+    fn check(&self, scenario: Scenario, quit: bool) -> report::Check {
         if scenario == Scenario::Panic {
             return self.crash_check();
         }
         let (passed, mut detail) = match &self.event {
             Some(MachineEvent::PowerOff) => (true, "the guest powered off".to_owned()),
             Some(event) => (false, event.to_string()),
+            None if scenario == Scenario::None && quit => {
+                (true, "the guest was stopped through the control socket".to_owned())
+            }
             None if scenario == Scenario::None => {
                 (true, "the guest was stopped when its time was over".to_owned())
             }
