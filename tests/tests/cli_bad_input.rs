@@ -379,3 +379,37 @@ fn ctl_without_a_run_or_with_a_wrong_command_says_what_to_do() {
         usage(&[&["ctl", "--socket", "s"][..], words].concat(), &[part, "vmbus-emu ctl --help"]);
     }
 }
+
+#[test]
+fn mode_list_that_cannot_be_offered_is_refused_at_its_place() {
+    let many: Vec<String> = (0..65).map(|step| format!("{}x64", 64 + step)).collect();
+    for (modes, parts) in [
+        ("", &["a list needs at least one mode", "^^"][..]),
+        ("640x480,640x480", &["640x480 is listed twice"]),
+        (&many.join(","), &["65 modes are listed, limit is 64"]),
+        ("1024x768,1920x1200", &["mode 1920x1200 needs 9216000 bytes of VRAM", "vram=9M would do"]),
+    ] {
+        usage(&device(&format!("hyperv-synthvid,modes=[{modes}]")), parts);
+    }
+}
+
+#[test]
+fn package_that_cannot_be_had_is_named_with_what_apt_said() {
+    let apt = tempfile::tempdir().expect("a directory");
+    let program = apt.path().join("apt-get");
+    fs::write(&program, "#!/bin/sh\necho 'E: the archive is on fire' >&2\nexit 100\n")
+        .expect("own directory");
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("own file");
+    let path = std::env::var("PATH").expect("a machine has programs");
+    let mut launcher = Command::new(vmbus_emu());
+    launcher.env("PATH", format!("{}:{path}", apt.path().display()));
+    launcher.env("VMBUS_EMU_CACHE", apt.path().join("cache"));
+    let words = ["run", "--guest", "debian/6.12-cloud", "--kvm", "lab", "--report", "report.json"];
+    let attempt = attempt_by(launcher, &words);
+    let said = String::from_utf8_lossy(&attempt.output.stderr).into_owned();
+    assert_eq!(attempt.output.status.code(), Some(CANNOT_RUN), "{said}");
+    let error = said.lines().find(|line| line.starts_with("error: ")).expect("an error is told");
+    assert!(error.contains("linux-image-6.12.") && error.contains("-cloud-amd64"), "{said}");
+    assert!(error.contains("the archive is on fire") && error.contains("apt-get"), "{said}");
+    assert!(!attempt.directory.path().join("report.json").exists());
+}

@@ -302,6 +302,9 @@ fn mode(value: &str) -> Result<Size, ValueError> {
 fn modes(value: &str) -> Result<Vec<Size>, ValueError> {
     let inner = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let inner = inner.ok_or_else(|| ValueError::new("a list stands in square brackets"))?;
+    if inner.is_empty() {
+        return Err(ValueError::new("a list needs at least one mode"));
+    }
     let mut list = Vec::new();
     for item in inner.split(',') {
         let item = mode(item)?;
@@ -442,7 +445,7 @@ mod tests {
             (",mode=640", "is not WIDTHxHEIGHT"),
             (",mode=+640x480", "is not WIDTHxHEIGHT"),
             (",modes=640x480", "square brackets"),
-            (",modes=[]", "is not WIDTHxHEIGHT"),
+            (",modes=[]", "a list needs at least one mode"),
             (",modes=[640x480,640x480]", "listed twice"),
             (&format!(",modes=[{}]", many.join(",")), "65 modes are listed, limit is 64"),
             (",version=3.1", "not a known value"),
