@@ -68,8 +68,9 @@ fn run_there(
     })?;
     let port = private.path().join("port");
     let line_port = socket.is_some().then(|| LinePort { host: port.clone(), inside: SOCKET_INSIDE.into() });
-    let _control =
-        socket.map(|socket| ControlServer::start(socket, Arc::new(Relay::new(port, absolute_outputs(args)?)))).transpose()?;
+    let _control = socket
+        .map(|socket| ControlServer::start(socket, Arc::new(Relay::new(port, absolute_outputs(args)?))))
+        .transpose()?;
 
     let job = LabJob {
         program: this_program()?,
