@@ -1,6 +1,6 @@
 //! Numbers of a workload that budgets bound and comparisons compare, each under one name.
 
-use super::WorkloadResult;
+use super::{TimelinePoint, WorkloadResult};
 
 /// Which way a quantity had better go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,8 @@ pub const QUANTITIES: [Quantity; 28] = [
     Quantity {
         name: "dirt_per_s",
         unit: "DIRT/s",
-        meaning: "DIRT messages by the workload's duration and 160 ms, in which a last refresh may come; less than a second counts as one",
-        value: |w| per_second(w.dirt_messages, w),
+        meaning: "DIRT messages a second during the workload and the 160 ms after it, in which a last refresh may come; less than a second counts as one",
+        value: |w| per_second(w.dirt_messages, |slice| slice.dirt_messages, w),
         ..PLAIN
     },
     Quantity {
@@ -103,8 +103,8 @@ pub const QUANTITIES: [Quantity; 28] = [
     Quantity {
         name: "declared_px_per_s",
         unit: "px/s declared",
-        meaning: "Pixels declared by the same time",
-        value: |w| per_second(w.declared_px, w),
+        meaning: "Pixels declared a second in the same time",
+        value: |w| per_second(w.declared_px, |slice| slice.declared_px, w),
         ..PLAIN
     },
     Quantity {
@@ -284,9 +284,12 @@ fn count(count: u64) -> Option<f64> {
 const AFTERWARDS_MS: f64 = 160.0;
 
 /// With the time afterwards, the first and the last message of a periodic stream do not make it look faster than its
-/// period. The whole window would not do: the grace time in it is the user's.
-fn per_second(count: u64, workload: &WorkloadResult) -> Option<f64> {
-    Some(count as f64 / ((workload.duration_ms + AFTERWARDS_MS) / 1_000.0).max(1.0))
+/// period. The whole window would not do: the grace time in it is the user's, and a driver that never rests goes on there.
+fn per_second(total: u64, of: fn(&TimelinePoint) -> u64, workload: &WorkloadResult) -> Option<f64> {
+    let until_ms = workload.duration_ms + AFTERWARDS_MS;
+    let slices = workload.timeline.iter().filter(|slice| slice.at_ms < until_ms);
+    let count = if workload.timeline.is_empty() { total } else { slices.map(of).sum() };
+    Some(count as f64 / (until_ms / 1_000.0).max(1.0))
 }
 
 fn ratio_or_infinite(declared_px: u64, changed_px: u64) -> Option<f64> {
@@ -319,6 +322,18 @@ mod tests {
         assert_eq!(value("dirt_per_s", &workload), Some(3.0));
         workload.duration_ms = 1_840.0;
         assert_eq!(value("dirt_per_s", &workload), Some(1.5));
+    }
+
+    #[test]
+    fn what_a_restless_driver_sends_after_the_workload_is_in_no_rate() {
+        let slice = |at_ms| TimelinePoint { at_ms, dirt_messages: 2, ..TimelinePoint::default() };
+        let workload = WorkloadResult {
+            dirt_messages: 80,
+            duration_ms: 1_840.0,
+            timeline: (0..40).map(|at| slice(f64::from(at) * 100.0)).collect(),
+            ..WorkloadResult::default()
+        };
+        assert_eq!(value("dirt_per_s", &workload), Some(20.0));
     }
 
     #[test]
