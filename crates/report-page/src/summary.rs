@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use meter::measurement::{Measurement, WorkloadResult};
+use meter::measurement::{Measurement, Quantity, WorkloadResult};
 
 use crate::number::{NOT_MEASURED, count, micros, millis, percent, short_or_none, significant, with_unit};
 use crate::text::Text;
@@ -100,8 +100,7 @@ pub(crate) fn over_declared(workload: &WorkloadResult) -> String {
     format!("{} %<small>{each}</small>", significant(part))
 }
 
-/// DIRT messages a second, over the whole time in which they were counted.
+/// DIRT messages a second, as budgets and comparisons count them.
 pub(crate) fn rate(workload: &WorkloadResult) -> String {
-    let seconds = workload.window_ms.max(workload.duration_ms) / 1e3;
-    with_unit((seconds > 0.0).then(|| workload.dirt_messages as f64 / seconds), "/s")
+    with_unit(Quantity::named("dirt_per_s").and_then(|quantity| quantity.of(workload)), "/s")
 }

@@ -54,18 +54,23 @@ impl Evidence {
 
     /// The number `key` of a workload; `None` if the workload did not run or nobody measured that.
     pub(super) fn number(&self, name: &str, workload: &str, key: &str) -> Option<f64> {
-        let all = self.value(name, "/workloads")?.as_array()?;
-        let found = all.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(workload))?;
-        if found.get("not_run").is_some_and(|reason| !reason.is_null()) {
-            return None;
-        }
-        found.pointer(&format!("/{key}"))?.as_f64()
+        self.workload(name, workload)?.pointer(&format!("/{key}"))?.as_f64()
     }
 
-    /// `key` of a workload for each second in which it was counted.
+    /// A workload that ran to its end.
+    fn workload(&self, name: &str, workload: &str) -> Option<&Value> {
+        let all = self.value(name, "/workloads")?.as_array()?;
+        let found = all.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(workload))?;
+        found.get("not_run").is_none_or(Value::is_null).then_some(found)
+    }
+
+    /// `key` of a workload's timeline for each second of the workload, without what came after it.
     pub(super) fn per_second(&self, name: &str, workload: &str, key: &str) -> Option<f64> {
-        let ms = self.number(name, workload, "window_ms")?;
-        (ms > 0.0).then_some(self.number(name, workload, key)? * 1000.0 / ms)
+        let ms = self.number(name, workload, "duration_ms").filter(|ms| *ms > 0.0)?;
+        let slices = self.workload(name, workload)?.get("timeline")?.as_array()?;
+        let number = |slice: &Value, key: &str| slice.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+        let during = slices.iter().filter(|slice| number(slice, "at_ms") < ms);
+        Some(during.map(|slice| number(slice, key)).sum::<f64>() * 1000.0 / ms)
     }
 
     /// Whether a check of a run passed, and what it says.
