@@ -237,6 +237,7 @@ impl Stage<'_, '_> {
         self.progress.begin(Phase::Draw);
         let draw = Command::Draw { pattern: Pattern::Coordinates, seed: PATTERN_SEED };
         self.ask(draw)?;
+        self.let_refresh_periods_pass()?;
         let picture = self.settled_picture("graphics")?;
         let check = checks::pattern("pattern", &picture, Pattern::Coordinates, PATTERN_SEED);
         self.progress.done(&check.detail);
@@ -254,6 +255,7 @@ impl Stage<'_, '_> {
         self.progress.begin(Phase::Console);
         self.ask(Command::Console { lines: CONSOLE_LINES })?;
         let vcs = self.text_console()?;
+        self.let_refresh_periods_pass()?;
         let picture = self.settled_picture("console")?;
         let check = checks::console(&picture, &vcs);
         self.progress.done(&check.detail);
