@@ -218,6 +218,7 @@ fn workload(
             host_cpu_us_per_mib: Some(143.7),
             oracle_cpu_us: Some(dirt_messages * 212),
             guest_cpu_ms: Some(u64::from(seconds) * 120),
+            ..Costs::default()
         },
         timeline,
         heat: Some(Heat {
