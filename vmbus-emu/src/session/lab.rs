@@ -22,8 +22,8 @@ const LAB_OVERHEAD: Duration = Duration::from_secs(120);
 const LAB_BOOT: Duration = Duration::from_secs(60);
 /// What the lab needs beside the guest's memory: its kernel, its initramfs, this program.
 const LAB_MEMORY_MIB: u64 = 768;
-/// A hung lab is started once more; the hang is told.
-const RETRIES: u32 = 1;
+/// A hung lab is started again, twice at most; each hang is told.
+const RETRIES: u32 = 2;
 
 /// Boots the lab, runs this program in it with `args`, and ends as it ended. What clients of `socket` ask goes to the
 /// instance inside.

@@ -64,7 +64,13 @@ pub(super) fn run(
             }
             Ok(Err(fault)) => tracing::warn!(%fault, "the KVM lab's init"),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(early(qemu.wait_for_complaint(), console_log)),
+            Err(RecvTimeoutError::Disconnected) => {
+                let complaint = qemu.wait_for_complaint();
+                return match last_words(console_log) {
+                    Some(reason) => Ok(AttemptEnd::Hung { reason }),
+                    None => Err(early(complaint, console_log)),
+                };
+            }
         }
         if let Some(reason) = attempt.overdue() {
             return Ok(AttemptEnd::Hung { reason });
@@ -167,6 +173,14 @@ fn early(reason: String, console_log: &Path) -> LabError {
     LabError::EndedEarly { reason, console_tail: tail_of(console_log) }
 }
 
+/// What the lab's kernel said when it panicked, if it did: that is no fault of the program's, and another attempt may do.
+fn last_words(console_log: &Path) -> Option<String> {
+    let bytes = fs::read(console_log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let panic = text.lines().find(|line| line.contains("Kernel panic - not syncing"))?;
+    Some(format!("the lab's kernel ended: {}", panic.trim()))
+}
+
 /// The last lines of a log.
 pub(super) fn tail_of(log: &Path) -> Vec<String> {
     let bytes = fs::read(log).unwrap_or_default();
@@ -178,4 +192,21 @@ pub(super) fn tail_of(log: &Path) -> Vec<String> {
 /// Whole milliseconds since `start`.
 pub(super) fn milliseconds(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panic_of_the_labs_kernel_is_found_among_what_it_said() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        fs::write(log.path(), "booting\r\n").unwrap();
+        assert_eq!(last_words(log.path()), None);
+        let text = "[ 27.1] watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [vmbus-emu:87]\r\n\
+                    [ 27.2] Kernel panic - not syncing: softlockup: hung tasks\r\n[ 27.3] Call Trace:\r\n";
+        fs::write(log.path(), text).unwrap();
+        let said = last_words(log.path()).unwrap();
+        assert!(said.ends_with("Kernel panic - not syncing: softlockup: hung tasks"), "{said}");
+    }
 }
