@@ -22,7 +22,18 @@ fn stock_driver_misses_nothing_and_declares_the_whole_screen_for_two_corners() -
     let directory = tempfile::tempdir()?;
     let out = directory.path();
     let output = Command::new(vmbus_emu())
-        .args(["measure", "--guest", GUEST, "--scale", "10", "--workload", &WORKLOADS.join(","), "--report"])
+        .args([
+            "measure",
+            "--guest",
+            GUEST,
+            "--scale",
+            "10",
+            "--grace",
+            "3000",
+            "--workload",
+            &WORKLOADS.join(","),
+            "--report",
+        ])
         .arg(out)
         .output()?;
     let said = String::from_utf8([output.stdout, output.stderr].concat())?;
