@@ -70,7 +70,8 @@ impl Evidence {
         let slices = self.workload(name, workload)?.get("timeline")?.as_array()?;
         let number = |slice: &Value, key: &str| slice.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         let during = slices.iter().filter(|slice| number(slice, "at_ms") < ms);
-        Some(during.map(|slice| number(slice, key)).sum::<f64>() * 1000.0 / ms)
+        // From plus zero: the sum of nothing is minus zero, and would be shown as that.
+        Some(during.fold(0.0, |sum, slice| sum + number(slice, key)) * 1000.0 / ms)
     }
 
     /// Whether a check of a run passed, and what it says.

@@ -79,8 +79,10 @@ fn claims(evidence: &Evidence) -> Vec<Claim> {
 fn shown(value: Option<f64>, unit: &str) -> String {
     match value {
         None => "not measured".to_owned(),
-        Some(value) if value.fract() == 0.0 || value >= 1000.0 => format!("{value:.0} {unit}"),
-        Some(value) => format!("{value:.2} {unit}"),
+        Some(value) if value.fract() == 0.0 || value >= 1000.0 => {
+            format!("{value:.0} {unit}").trim_end().to_owned()
+        }
+        Some(value) => format!("{value:.2} {unit}").trim_end().to_owned(),
     }
 }
 
@@ -201,7 +203,7 @@ fn vcpus(evidence: &Evidence) -> Claim {
             shown(first(*vcpus), "ms"),
             shown(boot(*vcpus), "ms")
         );
-        (format!("{vcpus} virtual processors"), value)
+        (format!("virtual processors: {vcpus}"), value)
     });
     // What the driver itself needs: from init, which loads it, to its first DIRT.
     let own = |vcpus| first(vcpus).zip(boot(vcpus)).map(|(first, boot)| first - boot);
