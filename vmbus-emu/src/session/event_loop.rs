@@ -123,8 +123,9 @@ impl EventHandle {
     }
 }
 
-impl Drop for EventLoop {
-    fn drop(&mut self) {
+impl EventLoop {
+    /// Ends the loop, and with it the bus and its devices: nobody hears anything more of them. Harmless when done already.
+    pub(crate) fn stop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // An empty call wakes the loop; it fails only if the loop has ended already.
         let _ = self.with_bus(|_| ());
@@ -133,5 +134,11 @@ impl Drop for EventLoop {
         {
             tracing::error!("the event thread panicked");
         }
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

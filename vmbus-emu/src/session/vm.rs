@@ -113,6 +113,8 @@ impl<'a> Vm<'a> {
     /// The machine cannot be stopped or built again; it does not run any more then.
     pub(crate) fn reset(&mut self) -> Result<(), ExitError> {
         self.machine.stop().map_err(machine_error)?;
+        // Its observers are those of the next one, which must hear of one machine only.
+        self.events.stop();
         self.earlier = Some(self.exits());
         let mut machine = self.machine.built_again(&self.config).map_err(machine_error)?;
         if let Some(oracle) = &self.oracle {
@@ -121,7 +123,6 @@ impl<'a> Vm<'a> {
         }
         let events = start_bus(self.args, &machine, self.clock, &self.watch, self.oracle.as_ref())?;
         machine.start().map_err(machine_error)?;
-        // The old loop goes before the old machine, and both before the guest can say anything new to this thread.
         self.control.replace(events.handle());
         self.events = events;
         self.machine = machine;
