@@ -19,8 +19,6 @@ use crate::program::vmbus_emu;
 
 /// The guest of most tests.
 pub const GUEST: &str = "debian/6.1-cloud";
-/// A lab runs on two emulated processors.
-const CORES_OF_A_RUN: usize = 2;
 /// Lines of the guest's console that a failed test shows.
 const SHOWN_LINES: usize = 40;
 
@@ -210,8 +208,8 @@ static ENDED: Condvar = Condvar::new();
 
 impl Turn {
     fn wait() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let limit = (cores / CORES_OF_A_RUN).max(1);
+        // A lab has one processor.
+        let limit = std::thread::available_parallelism().map_or(1, usize::from);
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |running: &mut usize| *running >= limit;
         *ENDED.wait_while(running, full).unwrap_or_else(PoisonError::into_inner) += 1;

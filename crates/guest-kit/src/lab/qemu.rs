@@ -20,10 +20,14 @@ const CPU: &str = "max,-xsave,-avx,-avx2,-f16c,-fma,-vaes,-vpclmulqdq,-pku";
 /// Without the self-tests of the kernel's ciphers, which take half a second here, and without the check that the timer's interrupt
 /// comes in time: on a loaded host it does not, and the kernel panics (`setup_IO_APIC`).
 ///
-/// A processor that is stuck in the kernel ends the lab, with a stack in its log: nested virtualisation in the emulator does that now
-/// and then, in one boot of some thirty, and nothing in it goes on by itself.
+/// A processor that is stuck in the kernel ends the lab, with a stack in its log, as nothing in it would go on by itself.
 const CMDLINE: &str = "console=ttyS0 panic=-1 mitigations=off nokaslr quiet cryptomgr.notests=1 no_timer_check \
                        softlockup_panic=1";
+
+/// One processor. With two or more, each on a thread of its own, the emulator's SVM now and then loses a guest to a triple fault while
+/// it starts a processor, or the lab's kernel to a lock-up; and a guest with more processors than the lab has waits for itself ever
+/// longer (16 of them: minutes, where one processor takes seconds). One guest is no faster with two, and two labs side by side are.
+const PROCESSORS: &str = "1";
 
 /// A running QEMU. Killed and waited for when this is dropped.
 #[derive(Debug)]
@@ -103,7 +107,7 @@ fn arguments(
 ) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         .into_iter()
-        .chain(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2"])
+        .chain(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", PROCESSORS])
         .map(Into::into)
         .collect();
     let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);

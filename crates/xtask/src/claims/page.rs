@@ -211,7 +211,7 @@ fn vcpus(evidence: &Evidence) -> Claim {
     Claim {
         title: "No delay with many virtual processors (v4)",
         says: "The fourth version took a lock away that was held with interrupts disabled, because guests with many processors booted \
-               slowly. Here: from the start of the guest, which a host of two processors emulates one after the other, so the whole boot \
+               slowly. Here: from the start of the guest, whose processors the KVM lab's single one takes in turn, so the whole boot \
                grows; what the driver itself takes, from init to its first DIRT, may not grow faster than the number of processors.",
         rows: rows.collect(),
         holds: one.zip(most).map(|(one, most)| one > 0.0 && most / one <= f64::from(VCPUS[VCPUS.len() - 1])),

@@ -41,9 +41,9 @@ pub(crate) struct Options {
     /// Instead of combinations: how boot and first DIRT depend on the number of virtual processors.
     #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: Vec<u32>,
-    /// How many rows run at once.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    jobs: u8,
+    /// How many rows run at once [default: one for each processor of this machine].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: Option<u8>,
     /// Where reports and consoles of the rows go, and matrix.json and matrix.md [default: target/matrix].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -119,10 +119,12 @@ fn program(workspace: &Workspace) -> Result<PathBuf, Failure> {
 
 /// Outcomes in the order of the rows.
 fn run_all(rows: &[Row], program: &Path, out: &Path, options: &Options) -> Vec<Outcome> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let jobs = options.jobs.map_or(processors, usize::from);
     let next = Mutex::new(rows.iter().enumerate());
     let done = Mutex::new(Vec::with_capacity(rows.len()));
     thread::scope(|scope| {
-        for _ in 0..options.jobs {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
                     let turn = next.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -167,7 +169,7 @@ mod tests {
         let dir = env::temp_dir().join(format!("vmbus-emu-matrix-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let rows = rows::fast();
-        let options = Options { jobs: 3, ..Options::default() };
+        let options = Options { jobs: Some(3), ..Options::default() };
         // A program that says nothing and succeeds leaves no report, so that each row fails.
         let outcomes = run_all(&rows, Path::new("/bin/true"), &dir, &options);
         fs::remove_dir_all(&dir).unwrap();
