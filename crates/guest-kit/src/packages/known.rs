@@ -24,14 +24,30 @@ struct Source {
     suffix: &'static str,
     /// Packages of the same number and version that have the rest, by what comes before the number.
     companions: &'static [&'static str],
-    /// The suite of Debian's archive that has them, where it is none that a Debian 12 follows.
-    suite: Option<&'static str>,
+    /// The suite of Debian's archive that has them, where the machine's own index cannot be relied on.
+    suite: Option<&'static Suite>,
 }
+
+/// A suite of Debian's archive.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Suite {
+    pub(super) name: &'static str,
+    /// The part of the archive that it is in.
+    pub(super) archive: &'static str,
+}
+
+const TRIXIE_BACKPORTS: Suite = Suite { name: "trixie-backports", archive: "debian" };
+/// A Debian 12 follows it, but 6.12 came to it late: an index of some months ago, as images of that age bring along, has none.
+const BOOKWORM_SECURITY: Suite = Suite { name: "bookworm-security", archive: "debian-security" };
 
 impl Source {
     /// A package that has everything, in a suite of Debian 12.
     const fn whole(prefix: &'static str, suffix: &'static str) -> Self {
         Self { prefix, suffix, companions: &[], suite: None }
+    }
+
+    const fn from(self, suite: &'static Suite) -> Self {
+        Self { suite: Some(suite), ..self }
     }
 }
 
@@ -52,13 +68,13 @@ pub const KNOWN_GUESTS: &[KnownGuest] = &[
     KnownGuest {
         name: "debian/6.12-cloud",
         summary: "Debian 12's newer kernel for clouds, with hyperv_fb",
-        source: Source::whole("linux-image-6.12.", "+deb12-cloud-amd64"),
+        source: Source::whole("linux-image-6.12.", "+deb12-cloud-amd64").from(&BOOKWORM_SECURITY),
         video_driver: "hyperv_fb",
     },
     KnownGuest {
         name: "debian/6.12",
         summary: "Debian 12's newer generic kernel, with hyperv_drm",
-        source: Source::whole("linux-image-6.12.", "+deb12-amd64"),
+        source: Source::whole("linux-image-6.12.", "+deb12-amd64").from(&BOOKWORM_SECURITY),
         video_driver: "hyperv_drm",
     },
     KnownGuest {
@@ -68,7 +84,7 @@ pub const KNOWN_GUESTS: &[KnownGuest] = &[
             prefix: "linux-binary-7.",
             suffix: "+deb13-amd64",
             companions: &["linux-modules-7.", "linux-base-7."],
-            suite: Some("trixie-backports"),
+            suite: Some(&TRIXIE_BACKPORTS),
         },
         video_driver: "hyperv_drm",
     },
@@ -85,8 +101,8 @@ impl KnownGuest {
         self.source.prefix
     }
 
-    /// The suite that is not among the machine's own, if it is in one.
-    pub(super) const fn suite(&self) -> Option<&'static str> {
+    /// The suite to look it up in, if that is not the machine's own index.
+    pub(super) const fn suite(&self) -> Option<&'static Suite> {
         self.source.suite
     }
 

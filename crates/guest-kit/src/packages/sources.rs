@@ -1,4 +1,4 @@
-//! Which package index a guest is looked up in: the machine's own, or one of a suite that the machine's apt does not follow.
+//! Which package index a guest is looked up in: the machine's own, or one of a suite that the machine's apt may not follow, or not lately.
 //!
 //! The latter is kept in the cache, with a configuration of its own; the system's apt is neither asked nor changed.
 
@@ -9,11 +9,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{KnownGuest, apt};
+use super::{KnownGuest, apt, known::Suite};
 
 /// Where apt keeps the machine's own index. Every update that changes anything renames a file in there, which changes the directory's time.
 const SYSTEM_LISTS: &str = "/var/lib/apt/lists";
-const ARCHIVE: &str = "http://deb.debian.org/debian";
+const ARCHIVES: &str = "http://deb.debian.org";
 /// From Debian's package debian-archive-keyring, which apt itself needs.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const SECONDS_A_DAY: u64 = 86_400;
@@ -70,16 +70,17 @@ impl Sources {
 ///
 /// It appears whole, by a rename, so that processes that fetch at the same time do not disturb each other.
 fn private_index(
-    suite: &str,
+    suite: &Suite,
     parent: &Path,
     today: u64,
-    fetch: impl FnOnce(&str, &Path) -> Result<(), String>,
+    fetch: impl FnOnce(&Suite, &Path) -> Result<(), String>,
 ) -> Result<PathBuf, String> {
-    let place = parent.join(format!("{suite}-{today}"));
+    let Suite { name, .. } = suite;
+    let place = parent.join(format!("{name}-{today}"));
     if place.is_dir() {
         return Ok(place);
     }
-    let older = indices(suite, parent);
+    let older = indices(name, parent);
     let made = || {
         let cannot = |error: io::Error| format!("cannot make a directory in {}: {error}", parent.display());
         fs::create_dir_all(parent).map_err(cannot)?;
@@ -102,8 +103,8 @@ fn private_index(
             Ok(place)
         }
         Err(reason) => {
-            let newest = older.into_iter().max().ok_or_else(|| format!("{suite}: {reason}"))?;
-            tracing::debug!(reason, "using an older index of {suite}");
+            let newest = older.into_iter().max().ok_or_else(|| format!("{name}: {reason}"))?;
+            tracing::debug!(reason, "using an older index of {name}");
             Ok(newest.1)
         }
     }
@@ -120,11 +121,12 @@ fn indices(suite: &str, parent: &Path) -> Vec<(u64, PathBuf)> {
 }
 
 /// Has apt fetch the index of `suite` into a new directory.
-fn fetch(suite: &str, directory: &Path) -> Result<(), String> {
+fn fetch(suite: &Suite, directory: &Path) -> Result<(), String> {
     let prepare = || {
         fs::create_dir_all(directory.join("lists/partial"))?;
         fs::create_dir_all(directory.join("cache/archives/partial"))?;
-        let line = format!("deb [arch=amd64 signed-by={KEYRING}] {ARCHIVE} {suite} main\n");
+        let Suite { name, archive } = suite;
+        let line = format!("deb [arch=amd64 signed-by={KEYRING}] {ARCHIVES}/{archive} {name} main\n");
         fs::write(directory.join("sources.list"), line)
     };
     prepare().map_err(|error| format!("cannot write {}: {error}", directory.display()))?;
@@ -140,20 +142,22 @@ mod tests {
     use super::*;
     use crate::packages::known;
 
-    fn makes(_: &str, directory: &Path) -> Result<(), String> {
+    const SUITE: Suite = Suite { name: "suite", archive: "debian" };
+
+    fn makes(_: &Suite, directory: &Path) -> Result<(), String> {
         fs::create_dir(directory).map_err(|error| error.to_string())
     }
 
-    fn fails(_: &str, _: &Path) -> Result<(), String> {
+    fn fails(_: &Suite, _: &Path) -> Result<(), String> {
         Err("no network".to_owned())
     }
 
     #[test]
     fn index_is_fetched_once_a_day_and_older_ones_go() {
         let dir = tempfile::tempdir().unwrap();
-        let first = private_index("suite", dir.path(), 7, makes).unwrap();
-        assert_eq!(private_index("suite", dir.path(), 7, fails).unwrap(), first);
-        let second = private_index("suite", dir.path(), 8, makes).unwrap();
+        let first = private_index(&SUITE, dir.path(), 7, makes).unwrap();
+        assert_eq!(private_index(&SUITE, dir.path(), 7, fails).unwrap(), first);
+        let second = private_index(&SUITE, dir.path(), 8, makes).unwrap();
         assert_eq!(indices("suite", dir.path()), [(8, second)]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -161,12 +165,12 @@ mod tests {
     #[test]
     fn newest_older_index_stands_in_for_one_that_cannot_be_fetched() {
         let dir = tempfile::tempdir().unwrap();
-        let reason = private_index("suite", dir.path(), 7, fails).unwrap_err();
+        let reason = private_index(&SUITE, dir.path(), 7, fails).unwrap_err();
         assert_eq!(reason, "suite: no network");
         for day in [9, 10] {
             fs::create_dir(dir.path().join(format!("suite-{day}"))).unwrap();
         }
-        let place = private_index("suite", dir.path(), 11, fails).unwrap();
+        let place = private_index(&SUITE, dir.path(), 11, fails).unwrap();
         assert_eq!(place, dir.path().join("suite-10"));
     }
 
