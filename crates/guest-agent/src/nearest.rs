@@ -1,31 +1,15 @@
 //! Guesses which known word a mistyped one stood for.
 
-/// The word of `known` with the fewest changes of a letter from `typed`; none if all are too far to be worth suggesting.
+/// The word of `known` with the fewest changes of a letter, or swaps of two, from `typed`; none if all are too far to be worth suggesting.
 #[must_use]
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (typed.chars().count() / 3).max(2);
     known
         .into_iter()
-        .map(|word| (edits(typed, word), word))
+        .map(|word| (strsim::osa_distance(typed, word), word))
         .filter(|(edits, word)| *edits <= limit && *edits < word.chars().count())
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, word)| word)
-}
-
-/// Insertions, removals and replacements that turn one text into the other.
-fn edits(from: &str, to: &str) -> usize {
-    let mut above: Vec<usize> = (0..=to.chars().count()).collect();
-    for (index, letter) in from.chars().enumerate() {
-        let mut left = index + 1;
-        let mut row = vec![left];
-        for (pair, wanted) in above.windows(2).zip(to.chars()) {
-            let &[diagonal, up] = pair else { continue };
-            left = (diagonal + usize::from(letter != wanted)).min(up + 1).min(left + 1);
-            row.push(left);
-        }
-        above = row;
-    }
-    above.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

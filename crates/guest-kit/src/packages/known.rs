@@ -126,28 +126,9 @@ pub(super) fn find(name: &str) -> Result<&'static KnownGuest, PackageError> {
     let names = KNOWN_GUESTS.iter().map(|guest| guest.name);
     Err(PackageError::UnknownGuest {
         name: name.to_owned(),
-        nearest: names.clone().min_by_key(|known| edits(name, known)).unwrap_or_default(),
+        nearest: names.clone().min_by_key(|known| strsim::osa_distance(name, known)).unwrap_or_default(),
         known: names.collect::<Vec<_>>().join(", "),
     })
-}
-
-/// Insertions, removals and replacements that turn one text into the other.
-fn edits(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (done, character) in from.chars().enumerate() {
-        let mut diagonal = done;
-        let mut left = done + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, other) in row.iter_mut().skip(1).zip(to.chars()) {
-            let replaced = diagonal + usize::from(character != other);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -202,15 +183,5 @@ mod tests {
             assert_eq!(guest.number(other), None, "{other}");
         }
         assert_eq!(find("debian/6.12").unwrap().companions("linux-image-6.12.1+deb12-amd64"), [""; 0]);
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        for (from, to, count) in
-            [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("abc", "axcd", 2), ("ab", "ba", 2)]
-        {
-            assert_eq!(edits(from, to), count, "{from:?} to {to:?}");
-            assert_eq!(edits(to, from), count, "{to:?} to {from:?}");
-        }
     }
 }
