@@ -12,6 +12,7 @@ use meter::report::Check;
 
 use super::agent::{Agent, AgentSilence};
 use super::lifecycle::Way;
+use super::taken::Taken;
 use super::vm::Vm;
 use super::{checks, no_driver, promise};
 use crate::cli::Scenario;
@@ -49,6 +50,8 @@ pub(crate) struct Stage<'a, 'b> {
     pub(crate) clock: MonotonicClock,
     pub(crate) progress: &'a Progress,
     pub(crate) results: &'a ResultFiles,
+    /// Whether pictures are written with the guest's pointer over them.
+    pub(crate) pointer: bool,
     /// When the whole run must be over.
     pub(crate) until: Instant,
     /// Whether the device wants dirt at all.
@@ -367,11 +370,19 @@ impl Stage<'_, '_> {
     /// Waits until nothing arrives any more, then takes the picture and writes it where the user wants it.
     pub(super) fn settled_picture(&mut self, name: &str) -> Result<Picture, Stop> {
         self.settle(&format!("{name} was taken"))?;
-        let picture = self.picture()?;
+        self.picture_to(name)
+    }
+
+    /// Takes the picture and writes it where the user wants it, with the pointer if the user wants that. What is given
+    /// back, for checks, is the surface alone.
+    pub(super) fn picture_to(&mut self, name: &str) -> Result<Picture, Stop> {
+        let pointer = self.pointer;
+        let taken = self.vm.events().with_video(move |video| Taken::of(video, pointer))?;
+        let taken = taken.ok_or_else(|| Stop::Guest("there is no video device".into()))?;
         if let Some(path) = self.results.picture(name) {
-            write_picture(&path, &picture)?;
+            write_picture(&path, taken.written())?;
         }
-        Ok(picture)
+        Ok(taken.surface)
     }
 }
 
