@@ -32,9 +32,10 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// How often a lab that has booted is woken, by an empty line on its second serial port.
 ///
-/// QEMU's emulator changes a processor's pending interrupts without a lock where a nested guest is entered and left (`do_vmexit`), and so
-/// loses one now and then that another thread has just added. It stays in the local APIC until the next one comes. If it was the
-/// timer's, which is set for one shot at a time, and the lab is idle, then there is no next one, and the lab sleeps for ever.
+/// A lab was seen whose processor slept, with no timer of QEMU's due, until a byte came here. The probable reason: QEMU changes a
+/// processor's pending interrupts without a lock where a nested guest is entered and left (`do_vmexit`), and loses one that another
+/// thread has just added. It stays in the local APIC until the next one comes; if it was the timer's, which is set for one shot at a
+/// time, and the lab is idle, then there is no next one.
 const WAKE: Duration = Duration::from_millis(500);
 
 /// How long the program has after SIGINT.
