@@ -78,31 +78,9 @@ impl GuestRun {
     /// Runs `vmbus-emu run --out DIRECTORY` with these words, and waits until it ends. As many runs go on at once as the
     /// machine has processors for.
     ///
-    /// A guest that the KVM lab loses to a triple fault is run once more, and the loss is printed: nested virtualisation in the
-    /// emulator does that now and then, in the middle of anything. A guest that triple faults by its own fault does it again.
-    ///
     /// # Errors
     /// The program cannot be started, or there is no directory for its results.
     pub fn with(words: &[&str]) -> anyhow::Result<Self> {
-        let run = Self::once(words)?;
-        if !run.lost_by_the_lab() {
-            return Ok(run);
-        }
-        println!(
-            "the lab lost the guest to a triple fault; it is run once more. The first said:\n{}",
-            run.said
-        );
-        Self::once(words)
-    }
-
-    fn lost_by_the_lab(&self) -> bool {
-        let triple_fault =
-            |check: &Value| check["detail"].as_str().is_some_and(|d| d.contains("triple fault"));
-        let checks = self.value("/checks").as_array();
-        self.text("/host/kvm") == "lab" && checks.is_some_and(|checks| checks.iter().any(triple_fault))
-    }
-
-    fn once(words: &[&str]) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("guest-run-").tempdir()?;
         let path = directory.path().to_owned();
         let program = vmbus_emu();

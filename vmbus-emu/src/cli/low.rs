@@ -108,6 +108,9 @@ pub(super) struct Run {
     /// End the run when the guest resets its machine, where it would be run on (scenario none).
     #[arg(long)]
     pub(super) no_reboot: bool,
+    /// Draw the guest's pointer over the pictures of --out; checks look at them without it.
+    #[arg(long, requires = "out")]
+    pub(super) pointer: bool,
     /// Listen here for vmbus-emu ctl while the run goes on.
     #[arg(long, value_name = "PATH")]
     pub(super) control: Option<PathBuf>,

@@ -77,6 +77,7 @@ impl TryFrom<low::Measure> for MeasureArgs {
             repeat: None,
             control: None,
             no_reboot: false,
+            pointer: false,
             results: low::Results { report: None, out: measure.report },
         })?;
         Ok(Self {

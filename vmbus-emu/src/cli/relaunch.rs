@@ -31,9 +31,8 @@ impl RunArgs {
         if let Some(dir) = self.results.directory() {
             option("out", absolute(dir)?);
         }
-        if self.no_reboot {
-            words.push("--no-reboot".to_owned());
-        }
+        let flags = [("--no-reboot", self.no_reboot), ("--pointer", self.pointer)];
+        words.extend(flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.to_owned()));
         if let Some(socket) = &self.control {
             words.push(format!("--control={}", absolute(socket)?));
         }

@@ -65,6 +65,8 @@ pub(crate) struct RunArgs {
     pub(crate) repeat: Option<u32>,
     /// A reset ends the run, where the guest would be run on.
     pub(crate) no_reboot: bool,
+    /// Pictures are written with the guest's pointer over them.
+    pub(crate) pointer: bool,
     /// After this the run is stopped and counts as failed.
     pub(crate) timeout: Duration,
     /// Where the guest's serial console goes.
@@ -162,6 +164,7 @@ impl TryFrom<low::Run> for RunArgs {
             scenario,
             repeat: run.repeat,
             no_reboot: run.no_reboot,
+            pointer: run.pointer,
             timeout: Duration::from_secs(timeout),
             console,
             control: run.control,

@@ -101,6 +101,7 @@ fn arguments_read_back_as_the_same_run() {
         vec!["run", "--kernel", &kernel, "--initrd", &kernel, "--kvm=host", "--synic=kernel"],
         vec!["run", "--kernel", &kernel, "--device=hyperv-synthvid,vram=4M,repaint=strict", "--cpus=64"],
         with_guest(&["--generation=2"]),
+        with_guest(&["--out", &out, "--pointer", "--no-reboot"]),
         with_guest(&["--control=/tmp/control"]),
         with_guest(&[
             "--device=hyperv-mouse",
@@ -185,6 +186,7 @@ fn mistakes_of_form_are_usage_errors() {
         (&["run", "--gest", "x"][..], "--gest"),
         (&["rnu"], "rnu"),
         (&with_guest(&["--kernel", "/dev/null"]), "cannot be used with"),
+        (&with_guest(&["--pointer"]), "--out <DIR>"),
         (&["run", "--initrd", "/dev/null"], "--kernel <FILE>"),
         (&with_guest(&["--modules", "/"]), "cannot be used with"),
         (&["run", "--kernel", "x", "--initrd", "x", "--driver", "x.ko"], "cannot be used with"),

@@ -29,6 +29,11 @@ impl Holdings {
         })
     }
 
+    /// How much more memory is held now than in `self`.
+    pub(super) fn grown_kib(self) -> Option<u64> {
+        Some(Self::now()?.memory_kib.saturating_sub(self.memory_kib))
+    }
+
     /// Whether no more is held now than in `before`, after `what`.
     pub(super) fn check(before: Option<Self>, what: &str) -> Check {
         let (Some(before), Some(now)) = (before, Self::now()) else {

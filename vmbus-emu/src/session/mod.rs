@@ -21,6 +21,7 @@ pub(crate) mod run;
 pub(crate) mod scenario;
 pub(crate) mod stop;
 pub(crate) mod summary;
+mod taken;
 mod vm;
 mod watch;
 mod write_log;

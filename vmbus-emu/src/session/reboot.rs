@@ -20,7 +20,8 @@ impl Stage<'_, '_> {
         self.draw(outcome)?;
         self.console(outcome)?;
         let rounds = self.repeat.unwrap_or(1);
-        let mut before = Holdings::now();
+        let half = 1 + rounds / 2;
+        let (mut before, mut middle) = (Holdings::now(), None);
         for round in 1..=rounds {
             self.let_guest_reset(round)?;
             let mut again = Outcome::default();
@@ -41,6 +42,8 @@ impl Stage<'_, '_> {
             if round == 1 && rounds > 1 {
                 // The second machine is what later ones are compared with: allocators and caches are warm then.
                 before = Holdings::now();
+            } else if round == half && rounds > 2 {
+                middle = Holdings::now();
             }
         }
         let done = u64::from(rounds) == self.vm.resets();
@@ -49,7 +52,12 @@ impl Stage<'_, '_> {
             done,
             format!("the machine was reset {} times, {rounds} were asked for", self.vm.resets()),
         ));
-        outcome.checks.push(Holdings::check(before, &format!("{rounds} resets")));
+        let mut check = Holdings::check(before, &format!("{rounds} resets"));
+        // What an allocator keeps comes early and then no more; a leak goes on.
+        if let Some(grown) = middle.and_then(Holdings::grown_kib) {
+            check.detail.push_str(&format!(", {grown} KiB of it after reset {half}"));
+        }
+        outcome.checks.push(check);
         Ok(())
     }
 

@@ -59,6 +59,7 @@ pub(crate) fn run(
             meter: meter.clone(),
             progress,
             results: &args.results,
+            pointer: args.pointer,
             until,
             dirt_wanted: args.video.dirt,
             repaint: args.video.repaint,

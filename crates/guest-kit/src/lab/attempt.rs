@@ -30,6 +30,14 @@ pub(super) enum AttemptEnd {
 /// How often the caller's stop flag and the clock are looked at.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How often a lab that has booted is woken, by an empty line on its second serial port.
+///
+/// A lab was seen whose processor slept, with no timer of QEMU's due, until a byte came here. The probable reason: QEMU changes a
+/// processor's pending interrupts without a lock where a nested guest is entered and left (`do_vmexit`), and loses one that another
+/// thread has just added. It stays in the local APIC until the next one comes; if it was the timer's, which is set for one shot at a
+/// time, and the lab is idle, then there is no next one.
+const WAKE: Duration = Duration::from_millis(500);
+
 /// How long the program has after SIGINT.
 const STOP_GRACE: Duration = Duration::from_secs(20);
 
@@ -53,7 +61,8 @@ pub(super) fn run(
     let (mut qemu, stdin, stdout) = Qemu::start(qemu, kernel, image, job, console_log)
         .map_err(|source| LabError::Io { action: format!("start {}", qemu.display()), source })?;
     let events = read_events(stdout);
-    let mut attempt = Attempt { job, stdin, start: Instant::now(), boot_ms: None, stopping: None };
+    let now = Instant::now();
+    let mut attempt = Attempt { job, stdin, start: now, boot_ms: None, woken: now, stopping: None };
     loop {
         match events.recv_timeout(TICK) {
             Ok(Ok(event)) => {
@@ -75,6 +84,7 @@ pub(super) fn run(
         if let Some(reason) = attempt.overdue() {
             return Ok(AttemptEnd::Hung { reason });
         }
+        attempt.wake();
         attempt.stop_if_asked()?;
     }
 }
@@ -84,6 +94,8 @@ struct Attempt<'a> {
     stdin: ChildStdin,
     start: Instant,
     boot_ms: Option<u64>,
+    /// When the lab was woken last.
+    woken: Instant,
     stopping: Option<Instant>,
 }
 
@@ -122,6 +134,17 @@ impl Attempt<'_> {
             return Some(format!("no init after {} s", self.job.boot_timeout.as_secs()));
         }
         (elapsed > self.job.timeout).then(|| format!("not done after {} s", self.job.timeout.as_secs()))
+    }
+
+    /// Interrupts the lab if it is time, which takes care of an interrupt that it has lost. Its init skips empty lines.
+    fn wake(&mut self) {
+        // Before its init runs nobody has switched the port's interrupt on.
+        if self.boot_ms.is_none() || self.woken.elapsed() < WAKE {
+            return;
+        }
+        self.woken = Instant::now();
+        // A lab that has ended needs none; that it has is seen by its other pipe.
+        let _ = self.stdin.write_all(b"\n").and_then(|()| self.stdin.flush());
     }
 
     fn stop_if_asked(&mut self) -> Result<(), LabError> {
@@ -196,7 +219,27 @@ pub(super) fn milliseconds(start: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    #[test]
+    fn lab_is_woken_by_empty_lines_as_soon_as_it_listens() {
+        let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let job = LabJob::new("/bin/true");
+        let long_ago = Instant::now().checked_sub(2 * WAKE).unwrap();
+        let (stdin, start) = (cat.stdin.take().unwrap(), long_ago);
+        let mut attempt = Attempt { job: &job, stdin, start, boot_ms: None, woken: long_ago, stopping: None };
+        attempt.wake();
+        assert_eq!(attempt.woken, long_ago, "nobody listens yet");
+        attempt.boot_ms = Some(1);
+        attempt.wake();
+        attempt.wake();
+        drop(attempt);
+        let output = cat.wait_with_output().unwrap();
+        assert_eq!(output.stdout, b"\n", "once in {WAKE:?}");
+        LineReader::new().push(&output.stdout, |request: Result<LabRequest, _>| panic!("{request:?}"));
+    }
 
     #[test]
     fn panic_of_the_labs_kernel_is_found_among_what_it_said() {

@@ -3,7 +3,8 @@
 //! The embedder traps the MSRs 0x40000000 to 0x400001ff and the hypercall page of its making, and calls
 //! [`UserSynic::read_msr`], [`UserSynic::write_msr`] and [`UserSynic::hypercall`] from the thread of the
 //! virtual processor (VP) that exited. Each VP's registers and queues are behind a lock of their own; posts,
-//! signals and exits for different VPs never wait for each other.
+//! signals and exits for different VPs never wait for each other, but for two things that a guest has once: the
+//! inbox while a posted message is put into it, and GUEST_OS_ID and HYPERCALL while they are read or written.
 //!
 //! AutoEOI does not exist here: only the local APIC could clear its in-service bit. [`crate::cpuid`]
 //! therefore recommends against it, and a guest that asks for it regardless gets #GP, because the
@@ -89,7 +90,7 @@ pub struct UserSynic<M, I> {
     connections: Connections,
     config: UserSynicConfig,
     vps: Vec<Mutex<VpState>>,
-    hypercall_page: Mutex<HypercallPage>,
+    hypercall_page: HypercallPage,
     crash: CrashRegisters,
     tsc_invariant: AtomicU64,
     warned_auto_eoi: AtomicBool,
@@ -117,7 +118,7 @@ impl<M: GuestAddressSpace, I: InterruptSink> UserSynic<M, I> {
             connections,
             config,
             vps,
-            hypercall_page: Mutex::default(),
+            hypercall_page: HypercallPage::default(),
             crash: CrashRegisters::default(),
             tsc_invariant: AtomicU64::new(0),
             warned_auto_eoi: AtomicBool::new(false),
@@ -133,7 +134,7 @@ impl<M: GuestAddressSpace, I: InterruptSink> UserSynic<M, I> {
             vp.queues.clear(self.stats());
             *vp = VpState::new(vp.number(), self.config.queue_limit);
         }
-        *lock(&self.hypercall_page) = HypercallPage::default();
+        self.hypercall_page.reset();
         self.crash.reset();
         self.tsc_invariant.store(0, Ordering::Relaxed);
         self.connections.inbox().clear();
@@ -142,7 +143,7 @@ impl<M: GuestAddressSpace, I: InterruptSink> UserSynic<M, I> {
     /// Serves one hypercall that the guest made through its hypercall page: `control` is RCX, then RDX and
     /// R8. Returns RAX. Access is denied while the page is not enabled.
     pub fn hypercall(&self, control: u64, rdx: u64, _r8: u64) -> u64 {
-        if !lock(&self.hypercall_page).is_enabled() {
+        if !self.hypercall_page.is_enabled() {
             self.stats().hypercall_user.increment();
             self.stats().hypercall_refused.increment();
             return result(Status::AccessDenied);

@@ -9,7 +9,7 @@ use vm_memory::GuestAddressSpace;
 
 use super::crash::CrashRegisters;
 use super::vp::FIRST_VECTOR;
-use super::{CrashReport, UserSynic, lock};
+use super::{CrashReport, UserSynic};
 use crate::page::PageFault;
 use crate::{GuestSignal, InterruptSink, Sint};
 
@@ -109,8 +109,8 @@ where
     fn read(&self, vp: u32, index: u32) -> Result<u64, MsrFault> {
         let state = self.vp(vp).ok_or(MsrFault::NoSuchVp { msr: index, vp })?;
         Ok(match index {
-            msr::GUEST_OS_ID => lock(&self.hypercall_page).guest_os_id(),
-            msr::HYPERCALL => lock(&self.hypercall_page).register(),
+            msr::GUEST_OS_ID => self.hypercall_page.guest_os_id(),
+            msr::HYPERCALL => self.hypercall_page.register(),
             msr::VP_INDEX => u64::from(vp),
             msr::RESET | msr::EOM => 0,
             msr::TSC_FREQUENCY => self.config.tsc_hz,
@@ -135,12 +135,13 @@ where
         let page_fault = |fault| MsrFault::Page { msr: index, fault };
         match index {
             msr::GUEST_OS_ID => {
-                lock(&self.hypercall_page).set_guest_os_id(value);
+                self.hypercall_page.set_guest_os_id(value);
                 if value == 0 {
                     self.reset_messages();
                 }
             }
-            msr::HYPERCALL => lock(&self.hypercall_page)
+            msr::HYPERCALL => self
+                .hypercall_page
                 .set_register(&*self.memory.memory(), value, &self.config.hypercall_code)
                 .map_err(page_fault)?,
             msr::VP_INDEX | msr::TSC_FREQUENCY | msr::APIC_FREQUENCY | msr::SVERSION => {

@@ -7,6 +7,7 @@ use hv_abi::sint::{RESET_VALUE, VMBUS};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+use vmm_sys_util::eventfd::EFD_NONBLOCK;
 
 use super::*;
 use crate::Inbox;
@@ -136,6 +137,36 @@ fn os_id_zero_disables_the_hypercall_page_and_drops_messages() {
     assert_eq!(guest.post(1, b"x"), Ok(6));
     assert!(!host.synic().retry());
     assert_eq!(host.synic().stats().snapshot().messages_dropped, 1);
+}
+
+#[test]
+fn one_processors_exits_wait_for_no_other_and_for_no_register_of_the_partition() {
+    let (host, guest) = loopback();
+    let synic = host.synic();
+    let doorbell = EventFd::new(EFD_NONBLOCK).expect("eventfd");
+    synic.register(0x10001, &doorbell).expect("free id");
+    let signal = u64::from(hv_abi::hypercall::SIGNAL_EVENT) | 1 << 16;
+    // As if processor 0 were in the middle of its own exit, and of a write of HYPERCALL.
+    let held = (synic.vp(0), lock(&synic.hypercall_page.registers));
+    let (done, told) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let guest = &guest;
+        scope.spawn(move || {
+            let exits = (
+                guest.write_msr(1, EOM, 0),
+                guest.read_msr(1, SIMP).is_ok(),
+                synic.post_message(1, VMBUS, b"message"),
+                synic.signal_event(1, VMBUS, 3),
+                synic.hypercall(signal, 0x10001, 0),
+            );
+            done.send(exits)
+        });
+        let exits = told.recv_timeout(std::time::Duration::from_secs(20));
+        drop(held);
+        let (eom, simp, posted, signalled, rang) = exits.expect("processor 1 waited for processor 0");
+        assert!(eom.is_ok() && simp && posted.is_ok() && signalled.is_ok());
+        assert_eq!((rang, doorbell.read().ok()), (0, Some(1)));
+    });
 }
 
 #[test]

@@ -23,8 +23,6 @@ use crate::{process, setup};
 const GUEST: &str = "debian/6.1-cloud";
 /// What a guest in an emulated machine may take from a write to its DIRT, so that slowness is not counted as a miss.
 const GRACE_MS: &str = "2000";
-/// A guest that is lost to a triple fault, as the KVM lab's emulator does now and then, is measured again.
-const ATTEMPTS: u32 = 3;
 /// Virtual processors of the boots that stand beside each other.
 const VCPUS: [u32; 4] = [1, 2, 4, 8];
 
@@ -111,18 +109,12 @@ fn carry_out(
     if report.exists() {
         fs::remove_file(&report).map_err(|error| io("remove", &report, &error))?;
     }
-    let mut text = Vec::new();
-    for _ in 0..ATTEMPTS {
-        eprintln!("$ {}", process::shown(&run));
-        let status = run.status().map_err(|error| process::cannot_start(&run, &error))?;
-        if !matches!(status.code(), Some(0 | 1)) {
-            return Err(Failure::check(format!("`{}` ended with {status}", process::shown(&run))));
-        }
-        text = fs::read(&report).map_err(|error| io("read", &report, &error))?;
-        if !String::from_utf8_lossy(&text).contains("triple fault") {
-            break;
-        }
+    eprintln!("$ {}", process::shown(&run));
+    let status = run.status().map_err(|error| process::cannot_start(&run, &error))?;
+    if !matches!(status.code(), Some(0 | 1)) {
+        return Err(Failure::check(format!("`{}` ended with {status}", process::shown(&run))));
     }
+    let text = fs::read(&report).map_err(|error| io("read", &report, &error))?;
     let value: Value = serde_json::from_slice(&text)
         .map_err(|error| Failure::check(format!("{} is no report: {error}", report.display())))?;
     let text = serde_json::to_vec(&value).map_err(|error| Failure::check(error.to_string()))?;

@@ -9,7 +9,7 @@ use guest_agent::protocol::Command;
 use meter::Life;
 use meter::report::Check;
 
-use super::super::scenario::{Outcome, Stage, Stop, write_picture};
+use super::super::scenario::{Outcome, Stage, Stop};
 use super::super::{checks, promise};
 use super::screen_text::Glyphs;
 use crate::progress::Phase;
@@ -40,11 +40,7 @@ impl Stage<'_, '_> {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.vm.events().with_bus(|bus| bus.process_doorbells())?;
-        let after = self.vm.events().with_video(|video| video.picture())?;
-        let after = after.ok_or_else(|| Stop::Guest("there is no video device".into()))?;
-        if let Some(path) = self.results.picture("panic") {
-            write_picture(&path, &after)?;
-        }
+        let after = self.picture_to("panic")?;
         let life = self.meter.with(|meter| meter.life().clone());
         let changed = before.pixels.iter().zip(&after.pixels).filter(|(old, new)| old != new).count();
         let log = self.vm.machine().console().tail();

@@ -57,6 +57,7 @@ pub(crate) fn run(args: &MeasureArgs, kvm: report::Kvm, progress: &Progress) -> 
             meter: meter.clone(),
             progress,
             results: &args.run.results,
+            pointer: args.run.pointer,
             until: Instant::now() + args.run.timeout,
             dirt_wanted: args.run.video.dirt,
             repaint: args.run.video.repaint,
