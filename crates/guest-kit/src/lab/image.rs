@@ -42,10 +42,16 @@ impl JobImage {
             move |source| LabError::Io { action, source }
         };
         let job = &with_absolute_paths(job)?;
-        let libraries = libraries::of_program(&job.program)?;
+        let mut libraries = libraries::of_program(&job.program)?;
+        for program in &job.more_programs {
+            libraries.extend(libraries::of_program(program)?);
+        }
+        libraries.sort_unstable();
+        libraries.dedup();
         let shares = shares(job)?;
         let mut image = Initramfs::with_agent(Role::Lab, modules);
         for file in std::iter::once(&job.program)
+            .chain(&job.more_programs)
             .chain(&libraries)
             .chain(job.inputs.iter().filter(|path| !path.is_dir()))
         {
@@ -124,6 +130,7 @@ fn with_absolute_paths(job: &LabJob) -> Result<LabJob, LabError> {
     let all = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>();
     Ok(LabJob {
         program: absolute(&job.program)?,
+        more_programs: all(&job.more_programs)?,
         working_directory: absolute(&job.working_directory)?,
         inputs: all(&job.inputs)?,
         outputs: all(&job.outputs)?,
