@@ -215,6 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn further_program_is_in_the_image_and_a_missing_one_is_named() {
+        let job = LabJob { more_programs: vec!["/bin/true".into()], ..job() };
+        let image = JobImage::build(&job, &[]).unwrap();
+        let bytes = std::fs::read(&image.initrd).unwrap();
+        assert!(bytes.windows(9).any(|window| window == b"bin/true\0"));
+        let job = LabJob { more_programs: vec!["/no/such/program".into()], ..job };
+        let error = JobImage::build(&job, &[]).unwrap_err().to_string();
+        assert!(error.contains("/no/such/program"), "{error}");
+    }
+
+    #[test]
     fn environment_of_the_job_wins_over_the_usual() {
         let job = LabJob { environment: vec![("HOME".into(), "/root".into())], ..job() };
         let found = environment(&job, &["/lib64/a.so".into(), "/lib/b.so".into(), "/lib/c.so".into()]);
