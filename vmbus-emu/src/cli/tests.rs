@@ -141,7 +141,7 @@ fn initramfs_around_the_agent_plays_a_scenario_that_is_asked_for() {
     let (_dir, kernel) = kernel();
     let initrd = tempfile::NamedTempFile::new().unwrap();
     let image = Initramfs::with_agent(Role::Guest, &[]).to_bytes().unwrap();
-    std::fs::write(initrd.path(), image).unwrap();
+    fs::write(initrd.path(), image).unwrap();
     let initrd = initrd.path().to_str().unwrap();
     let args = run(&["run", "--kernel", &kernel, "--initrd", initrd, "--scenario", "boot"]);
     assert_eq!(args.scenario, Scenario::Boot);
