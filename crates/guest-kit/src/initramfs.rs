@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cpio::newc::{Builder, ModeFileType, trailer};
+use cpio::newc::{Builder, ModeFileType, Reader, trailer};
 use guest_agent::workload::EXEC_PROGRAM;
 
 use crate::{agent, elf, module_file, modules::Module};
@@ -74,6 +74,9 @@ enum Entry {
     },
 }
 
+/// Where an image says which role the agent plays.
+const ROLE: &str = "/etc/vmbus-emu/role";
+
 /// Which of its two roles the agent plays, by `/etc/vmbus-emu/role`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -81,6 +84,39 @@ pub enum Role {
     Guest,
     /// The lab.
     Lab,
+}
+
+impl Role {
+    const fn line(self) -> &'static [u8] {
+        match self {
+            Self::Guest => b"guest\n",
+            Self::Lab => b"lab\n",
+        }
+    }
+}
+
+/// Whether the file is an image that [`Initramfs`] wrote, with the agent in the role of a guest under test. Anything else, a
+/// compressed image among it, is somebody's own.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn runs_guest_agent(path: &Path) -> io::Result<bool> {
+    let mut rest = io::BufReader::new(File::open(path)?);
+    loop {
+        // Not in the format: not ours.
+        let Ok(mut reader) = Reader::new(rest) else { return Ok(false) };
+        let entry = reader.entry();
+        if entry.is_trailer() {
+            return Ok(false);
+        }
+        if entry.name() == ROLE.trim_start_matches('/') {
+            let mut role = Vec::new();
+            reader.by_ref().take(16).read_to_end(&mut role)?;
+            return Ok(role == Role::Guest.line());
+        }
+        let Ok(after) = reader.finish() else { return Ok(false) };
+        rest = after;
+    }
 }
 
 impl Initramfs {
@@ -94,11 +130,7 @@ impl Initramfs {
         for directory in ["/proc", "/sys", "/tmp"] {
             image.directory(directory);
         }
-        let role = match role {
-            Role::Guest => "guest",
-            Role::Lab => "lab",
-        };
-        image.bytes("/etc/vmbus-emu/role", 0o644, format!("{role}\n").into_bytes());
+        image.bytes(ROLE, 0o644, role.line());
         let mut list = String::new();
         for module in modules {
             // By the module's name: a driver of the user's may lie in a file of any other.
@@ -250,8 +282,6 @@ fn length(bytes: u64, path: &Path) -> Result<u32, InitramfsError> {
 
 #[cfg(test)]
 mod tests {
-    use cpio::newc::Reader;
-
     use super::*;
 
     /// Name, mode, device number, contents.
@@ -294,6 +324,24 @@ mod tests {
         assert_eq!(find("etc/vmbus-emu/modules").3, b"/lib/modules/zeta.ko\n/lib/modules/alpha.ko\n");
         assert_eq!(find("lib/modules/alpha.ko").3, b"alpha");
         assert_eq!(find("proc").1, 0o040_755);
+    }
+
+    #[test]
+    fn image_of_a_guest_is_told_from_other_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("initrd");
+        let told = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            runs_guest_agent(&path).unwrap()
+        };
+        let image = |role| Initramfs::with_agent(role, &[]).to_bytes().unwrap();
+        assert!(told(&image(Role::Guest)));
+        assert!(!told(&image(Role::Lab)));
+        assert!(!told(&Initramfs::default().to_bytes().unwrap()));
+        assert!(!told(&image(Role::Guest)[..200]));
+        assert!(!told(b"\x1f\x8b compressed"));
+        assert!(!told(b""));
+        assert!(runs_guest_agent(&dir.path().join("none")).is_err());
     }
 
     #[test]

@@ -42,6 +42,8 @@ const LAB_MODULES: [&str; 5] = ["9p", "9pnet_virtio", "virtio_pci", "ccp", "kvm_
 pub struct LabJob {
     /// The program: any x86-64 executable of this machine; its shared libraries are found and taken along.
     pub program: PathBuf,
+    /// Further programs that it starts, taken along in the same way.
+    pub more_programs: Vec<PathBuf>,
     /// Its arguments, without the program's name.
     pub arguments: Vec<String>,
     /// Its environment. PATH, HOME and LD_LIBRARY_PATH are added unless they are here.
@@ -74,6 +76,7 @@ impl LabJob {
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
+            more_programs: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
             working_directory: "/".into(),

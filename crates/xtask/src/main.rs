@@ -3,6 +3,7 @@
 //! Every command ends with 0, with 1 if a check failed, or with 4 if this machine cannot carry it out; `demo`
 //! passes on the status of the program that it runs.
 
+mod bench_boot;
 mod bless;
 mod checks;
 mod claims;
@@ -62,6 +63,12 @@ enum Command {
         #[arg(long)]
         page: bool,
     },
+    /// Boot a guest in turn with QEMU, the same kernel to the same line, and measure the program's memory; status 1 beyond a limit.
+    BenchBoot {
+        /// Options of the bench; --help lists them.
+        #[arg(last = true)]
+        more: Vec<String>,
+    },
     /// Check formatting, lints, documentation, the crate graph, the source rules and licences.
     Check,
     /// Check that packages use each other in the documented directions, and the source rules; print the graph.
@@ -87,6 +94,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Bless { more } => bless::execute(&workspace, more),
         Command::Matrix(options) => matrix::execute(&workspace, options),
         Command::Claims { page } => claims::execute(&workspace, *page),
+        Command::BenchBoot { more } => bench_boot::execute(&workspace, more),
         Command::Check => checks::execute(&workspace),
         Command::Graph => {
             let graph = graph::execute(&workspace);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use device_model::options::{ByteSize, DeviceSet, SynthvidOptions, nearest};
+use guest_kit::initramfs;
 use guest_kit::kernel_tree::KernelTree;
 use guest_kit::packages::KNOWN_GUESTS;
 use guest_kit::video_driver::VideoDriver;
@@ -232,7 +233,13 @@ fn video_driver(file: &Path) -> Result<VideoDriver, ExitError> {
 }
 
 fn scenario(asked: Option<Scenario>, guest: &GuestSource) -> Result<Scenario, ExitError> {
-    let own_init = matches!(guest, GuestSource::Files { userland: Userland::Initrd(_), .. });
+    let initrd = match guest {
+        GuestSource::Files { userland: Userland::Initrd(initrd), .. } => Some(initrd),
+        _ => None,
+    };
+    // One that was built around the agent can play a scenario, if somebody asks for it.
+    let agents = |initrd: &PathBuf| initramfs::runs_guest_agent(initrd).unwrap_or(false);
+    let own_init = initrd.is_some_and(|initrd| asked.is_none() || !agents(initrd));
     match (asked, own_init) {
         (Some(Scenario::None), _) | (None, true) => Ok(Scenario::None),
         (None, false) => Ok(Scenario::Demo),

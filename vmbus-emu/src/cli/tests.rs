@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use device_model::options::{SynthvidOptions, key_rows};
+use guest_kit::initramfs::{Initramfs, Role};
 
 use super::*;
 use crate::exit::ExitKind;
@@ -134,6 +135,18 @@ fn own_initramfs_has_no_scenario() {
         refusal(&["run", "--kernel", "Cargo.toml", "--initrd", "Cargo.toml", "--scenario", "demo"]);
     assert_eq!(status, 2);
     assert!(text.contains("--scenario demo needs the guest agent"), "{text}");
+}
+
+#[test]
+fn initramfs_around_the_agent_plays_a_scenario_that_is_asked_for() {
+    let (_dir, kernel) = kernel();
+    let initrd = tempfile::NamedTempFile::new().unwrap();
+    let image = Initramfs::with_agent(Role::Guest, &[]).to_bytes().unwrap();
+    fs::write(initrd.path(), image).unwrap();
+    let initrd = initrd.path().to_str().unwrap();
+    let args = run(&["run", "--kernel", &kernel, "--initrd", initrd, "--scenario", "boot"]);
+    assert_eq!(args.scenario, Scenario::Boot);
+    assert_eq!(run(&["run", "--kernel", &kernel, "--initrd", initrd]).scenario, Scenario::None);
 }
 
 #[test]

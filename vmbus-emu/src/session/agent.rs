@@ -43,6 +43,17 @@ pub(crate) struct Introduction {
     pub(crate) failed_modules: Vec<FailedModule>,
 }
 
+/// A part of the introduction, as soon as it is there.
+pub(crate) enum Heard<'a> {
+    /// The agent runs.
+    Hello(&'a Hello),
+    /// It has loaded its modules.
+    Modules {
+        /// How many.
+        loaded: usize,
+    },
+}
+
 /// The conversation on the guest's second serial port.
 pub(crate) struct Agent {
     port: AgentPort,
@@ -64,16 +75,19 @@ impl Agent {
         &mut self,
         until: Instant,
         stopped: &mut dyn FnMut() -> Option<String>,
-        hello: &mut dyn FnMut(&Hello),
+        heard: &mut dyn FnMut(Heard<'_>),
     ) -> Result<(Introduction, Result<Driver, String>), AgentSilence> {
         let mut introduction = Introduction::default();
         loop {
             match self.event(until, stopped)? {
                 Event::Hello(said) => {
-                    hello(&said);
+                    heard(Heard::Hello(&said));
                     introduction.hello = Some(said);
                 }
-                Event::Modules { failed, .. } => introduction.failed_modules = failed,
+                Event::Modules { loaded, failed } => {
+                    heard(Heard::Modules { loaded: loaded.len() });
+                    introduction.failed_modules = failed;
+                }
                 Event::Driver(driver) => return Ok((introduction, Ok(driver))),
                 Event::NoDriver { reason } => return Ok((introduction, Err(reason))),
                 _ => {}

@@ -74,6 +74,7 @@ fn run_there(
 
     let job = LabJob {
         program: this_program()?,
+        more_programs: Vec::new(),
         arguments,
         environment: environment(&cache),
         working_directory: std::env::current_dir()

@@ -10,7 +10,7 @@ use guest_agent::protocol::{Command, Done, Driver, Hello, Vcs};
 use meter::SharedMeter;
 use meter::report::Check;
 
-use super::agent::{Agent, AgentSilence};
+use super::agent::{Agent, AgentSilence, Heard};
 use super::lifecycle::Way;
 use super::taken::Taken;
 use super::vm::Vm;
@@ -144,10 +144,14 @@ impl Stage<'_, '_> {
         self.progress.begin(Phase::GuestBoot);
         let progress = self.progress;
         let Self { agent, vm, until, .. } = self;
-        let (introduction, driver) = agent.introduction(*until, &mut || vm.look(), &mut |hello| {
-            progress.done(&format!("Linux {}", hello.release));
-            progress.begin(Phase::Driver);
-        })?;
+        let (introduction, driver) =
+            agent.introduction(*until, &mut || vm.look(), &mut |heard| match heard {
+                Heard::Hello(hello) => {
+                    progress.done(&format!("Linux {}", hello.release));
+                    progress.begin(Phase::Driver);
+                }
+                Heard::Modules { loaded } => progress.note(&format!("{loaded} modules loaded")),
+            })?;
         outcome.hello = introduction.hello;
         let failed: Vec<String> = introduction
             .failed_modules

@@ -42,10 +42,16 @@ impl JobImage {
             move |source| LabError::Io { action, source }
         };
         let job = &with_absolute_paths(job)?;
-        let libraries = libraries::of_program(&job.program)?;
+        let mut libraries = libraries::of_program(&job.program)?;
+        for program in &job.more_programs {
+            libraries.extend(libraries::of_program(program)?);
+        }
+        libraries.sort_unstable();
+        libraries.dedup();
         let shares = shares(job)?;
         let mut image = Initramfs::with_agent(Role::Lab, modules);
         for file in std::iter::once(&job.program)
+            .chain(&job.more_programs)
             .chain(&libraries)
             .chain(job.inputs.iter().filter(|path| !path.is_dir()))
         {
@@ -124,6 +130,7 @@ fn with_absolute_paths(job: &LabJob) -> Result<LabJob, LabError> {
     let all = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>();
     Ok(LabJob {
         program: absolute(&job.program)?,
+        more_programs: all(&job.more_programs)?,
         working_directory: absolute(&job.working_directory)?,
         inputs: all(&job.inputs)?,
         outputs: all(&job.outputs)?,
@@ -205,6 +212,17 @@ mod tests {
         let job = LabJob { inputs: vec!["/no/such/input".into()], ..job() };
         let error = JobImage::build(&job, &[]).unwrap_err().to_string();
         assert!(error.contains("/no/such/input"), "{error}");
+    }
+
+    #[test]
+    fn further_program_is_in_the_image_and_a_missing_one_is_named() {
+        let job = LabJob { more_programs: vec!["/bin/true".into()], ..job() };
+        let image = JobImage::build(&job, &[]).unwrap();
+        let bytes = std::fs::read(&image.initrd).unwrap();
+        assert!(bytes.windows(9).any(|window| window == b"bin/true\0"));
+        let job = LabJob { more_programs: vec!["/no/such/program".into()], ..job };
+        let error = JobImage::build(&job, &[]).unwrap_err().to_string();
+        assert!(error.contains("/no/such/program"), "{error}");
     }
 
     #[test]
