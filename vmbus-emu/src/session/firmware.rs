@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn flood_of_lines_is_bounded_and_a_reset_forgets_them() {
         let long = format!("{EFIFB}{}", "x".repeat(4000));
-        let firmware = firmware(&vec![long.as_str(); 100], None);
+        let firmware = firmware(&[long.as_str(); 100], None);
         let lines = firmware.log.lines();
         assert!(lines.len() == MAX_LINES && lines.iter().all(|line| line.len() <= MAX_CHARACTERS));
         firmware.log.clear();

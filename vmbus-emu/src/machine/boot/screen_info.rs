@@ -62,13 +62,13 @@ mod tests {
         assert_eq!(page[0x26..0x2e], [8, 16, 8, 8, 8, 0, 8, 24], "red, green, blue, reserved");
         assert_eq!((u16_at(0x32), u32_at(0x36)), (1, 0), "pages, capabilities");
         let named = [0x0f..0x10, 0x12..0x20, 0x24..0x2e, 0x32..0x34];
-        let unnamed = (0..0x40).filter(|at| !named.iter().any(|range| range.contains(at)));
-        assert!(unnamed.into_iter().all(|at| page[at] == 0), "{:x?}", &page[..0x40]);
+        let is_named = |at: &usize| named.iter().any(|range| range.contains(at));
+        assert!((0..0x40).filter(|at| !is_named(at)).all(|at| page[at] == 0), "{:x?}", &page[..0x40]);
     }
 
     #[test]
     fn largest_screen_keeps_its_line_length() {
         let info = of(FirmwareScreen { width: FirmwareScreen::WIDTH_MAX, height: 1 });
-        assert_eq!((info.lfb_linelength, { info.lfb_size }), (65532, 65532));
+        assert_eq!(({ info.lfb_linelength }, { info.lfb_size }), (65532, 65532));
     }
 }
