@@ -25,9 +25,9 @@ pub(crate) struct Framebuffer {
     map: Option<MmapRegion>,
 }
 
-/// Whether there is a frame buffer, and not the firmware's.
+/// Whether there is a frame buffer, and not the firmware's. While one goes and the other comes, `/dev/fb0` may have no device.
 pub(crate) fn is_the_drivers() -> bool {
-    exists() && device_name().is_none_or(|device| !firmware::is_one(&device))
+    exists() && device_name().is_some_and(|device| !firmware::is_one(&device))
 }
 
 /// The device that the frame buffer belongs to.
