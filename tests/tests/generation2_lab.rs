@@ -93,3 +93,87 @@ fn guest_resets_without_pci_and_without_runtime_services() -> Result<()> {
     assert!(checks.contains("guest reset (port 0xcf9)"), "{checks}");
     Ok(())
 }
+
+/// Where the firmware has its frame buffer.
+const FIRMWARE_GPA: &str = "0xf8000000";
+
+/// The firmware's frame buffer was taken by efifb, and drawn on before the driver came.
+fn assert_efifb_drew(run: &GuestRun) -> Result<()> {
+    for name in ["firmware_framebuffer_taken", "firmware_framebuffer_drawn"] {
+        assert!(run.checks().contains(&(name, true)), "{name} is not among {:?}", run.checks());
+    }
+    let log = String::from_utf8_lossy(&fs::read(run.file("console.log"))?).into_owned();
+    let line = format!("efifb: framebuffer at {FIRMWARE_GPA}");
+    assert!(log.contains(&line), "\"{line}\" is not in the guest's log");
+    assert_eq!(run.text("/device/firmware_framebuffer/mode"), "1024x768");
+    assert_eq!(run.text("/device/firmware_framebuffer/gpa"), FIRMWARE_GPA);
+    let drawn = run.count("/device/firmware_framebuffer/drawn_px");
+    assert!((1..=1024 * 768).contains(&drawn), "{drawn} pixels");
+    Ok(())
+}
+
+/// In place or elsewhere: a hyperv_fb that asks for MMIO space while efifb still has the firmware's is given another.
+#[test]
+fn hyperv_fb_takes_over_from_efifb() -> Result<()> {
+    if place().is_none() {
+        return Ok(());
+    }
+    let run = GuestRun::with(&["--guest", GUEST, "--generation", "2", "--firmware-framebuffer"])?;
+    assert_passed(&run)?;
+    assert_vram_in_the_window(&run, 8 * MIB);
+    assert_efi_without_pci(&run)?;
+    assert_efifb_drew(&run)?;
+    assert_eq!(run.text("/device/firmware_framebuffer/declared_gpa"), run.text("/device/vram/gpa"));
+    Ok(())
+}
+
+#[test]
+fn firmware_framebuffer_is_there_again_after_a_reset() -> Result<()> {
+    if place().is_none() {
+        return Ok(());
+    }
+    let words = ["--guest", GUEST, "--generation", "2", "--firmware-framebuffer", "--scenario", "reboot"];
+    let run = GuestRun::with(&words)?;
+    assert_eq!(run.status, Some(0), "{}", run.said);
+    assert_efifb_drew(&run)?;
+    for name in [
+        "firmware_framebuffer_taken_after_reset",
+        "firmware_framebuffer_drawn_after_reset",
+        "pattern_after_reset",
+        "console_after_reset",
+        "no_leak",
+    ] {
+        assert!(run.checks().contains(&(name, true)), "{name} is not among {:?}", run.checks());
+    }
+    Ok(())
+}
+
+/// `video=efifb:off` makes a guest without a driver for it.
+#[test]
+fn guest_without_a_driver_for_the_firmware_framebuffer_is_told_with_proof() -> Result<()> {
+    if place().is_none() {
+        return Ok(());
+    }
+    let off = "video=efifb:off";
+    let run = GuestRun::with(&[
+        "--guest",
+        GUEST,
+        "--generation",
+        "2",
+        "--firmware-framebuffer",
+        "--scenario",
+        "boot",
+        "--cmdline",
+        off,
+    ])?;
+    assert_eq!(run.status, Some(0), "{}", run.said);
+    let limits = run.value("/limits").to_string();
+    assert!(limits.contains("efi-framebuffer.0") && limits.contains("no driver was bound"), "{limits}");
+    assert!(
+        !run.checks().iter().any(|(name, _)| name.starts_with("firmware_framebuffer")),
+        "{:?}",
+        run.checks()
+    );
+    assert_eq!(run.text("/device/firmware_framebuffer/gpa"), FIRMWARE_GPA);
+    Ok(())
+}

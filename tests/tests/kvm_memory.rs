@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use hv_kvm::SynicMode;
 use hv_kvm::dirty_log::DirtyLog;
-use hv_kvm::vram::{Aperture, KvmVramMapper};
+use hv_kvm::vram::{Aperture, FirstDeclared, KvmVramMapper};
 use surface::{VramKind, VramMapError, VramMapper};
 use tests::bare_metal::memory::RAM_BYTES;
 use tests::bare_metal::program::Opcode;
@@ -193,5 +193,52 @@ fn dirty_log_of_a_slot_that_is_gone_is_an_error() -> Result<()> {
     assert!(log.collect().is_err(), "KVM's slot number is in use again, but for another slot");
     let nothing = DirtyLog::start(Arc::clone(fixture.guest.slots()), &(VRAM_WINDOW.end..VRAM_WINDOW.end + 1));
     assert!(nothing.is_err());
+    Ok(())
+}
+
+#[test]
+fn firmware_screen_is_mapped_before_any_driver_and_again_where_the_driver_moves_it() -> Result<()> {
+    const MOVED: u64 = VRAM + VRAM_BYTES / 2;
+    let Some(guest) = BareMetal::new(SynicMode::User, 1)? else { return Ok(()) };
+    let aperture = Aperture::new(VRAM_BYTES)?;
+    let mapper = KvmVramMapper::new(Arc::clone(guest.slots()), Arc::clone(&aperture));
+    let mapper = mapper.in_windows_only().mapped_by_firmware(VRAM, VRAM_BYTES, 0x2000)?;
+    let mut fixture = Fixture { guest, aperture, mapper };
+    let before = (fixture.mapper.kind(), fixture.aperture.location(), fixture.aperture.first_declared());
+    assert_eq!(before, (None, None, None), "for the device nothing is mapped");
+    // Two pixels of the screen's last row, one of them black, and two behind its end.
+    fixture.guest_store(VRAM + 0x1ff8, 0x0000_0000_00ff_ffff)?;
+    fixture.guest_store(VRAM + 0x2000, 0x00ff_ffff_00ff_ffff)?;
+
+    let vram = fixture.mapper.map(MOVED, VRAM_BYTES)?;
+    assert_eq!(fixture.aperture.first_declared(), Some(FirstDeclared { gpa: MOVED, drawn_px: 1 }));
+    assert_eq!(fixture.aperture.location().context("location")?.gpa, MOVED..MOVED + VRAM_BYTES);
+    fixture.guest_store(MOVED, 7)?;
+    let mut word = [0; 8];
+    vram.read(0, &mut word)?;
+    assert_eq!(u64::from_le_bytes(word), 7);
+    let error = fixture.guest_store(VRAM, 1).unwrap_err().to_string();
+    assert!(error.contains("MmioWrite"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn aperture_of_a_machine_with_firmware_stays_where_the_driver_left_it() -> Result<()> {
+    let Some(guest) = BareMetal::new(SynicMode::User, 1)? else { return Ok(()) };
+    let aperture = Aperture::new(VRAM_BYTES)?;
+    let mapper = KvmVramMapper::new(Arc::clone(guest.slots()), Arc::clone(&aperture));
+    let mapper = mapper.in_windows_only().mapped_by_firmware(VRAM, VRAM_BYTES, 0x2000)?;
+    let mut fixture = Fixture { guest, aperture, mapper };
+    let slots = fixture.guest.slots().count();
+    fixture.mapper.map(VRAM, VRAM_BYTES)?;
+    fixture.mapper.unmap();
+    assert_eq!((fixture.mapper.kind(), fixture.aperture.location()), (None, None));
+    fixture.guest_store(VRAM + 8, 5)?;
+    assert_eq!(fixture.guest_load(VRAM + 8)?, 5);
+    assert_eq!(fixture.guest.slots().count(), slots, "declared in place, it is the same slot");
+    let slots = Arc::clone(fixture.guest.slots());
+    let with_aperture = slots.count();
+    drop(fixture.mapper);
+    assert_eq!(slots.count(), with_aperture - 1);
     Ok(())
 }

@@ -91,7 +91,8 @@ mod tests {
     use crate::{
         pattern::Pattern,
         protocol::{
-            Command, Done, DrawnTiles, Driver, Event, FailedModule, Hello, Request, Vcs, WorkloadDone,
+            Command, Done, DrawnTiles, Driver, Event, FailedModule, FirmwareScreen, Hello, Request, Vcs,
+            WorkloadDone,
         },
         tiles,
         workload::Workload,
@@ -147,6 +148,7 @@ mod tests {
                 stride: 4096,
                 iomem: vec![],
             }),
+            Event::FirmwareScreen(FirmwareScreen { device: "efi-framebuffer.0".into(), driver: None }),
             Event::NoDriver { reason: "no /dev/fb0".into() },
             Event::Done(Done { id: 1, ok: false, error: Some("\"quoted\"\n".into()), ms: 3 }),
             Event::Vcs(Vcs {

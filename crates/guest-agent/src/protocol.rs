@@ -2,8 +2,8 @@
 //!
 //! Host to guest: [`Request`]s, one at a time, each answered by exactly one [`Event::Done`] with the same id (after it,
 //! nothing for `power_off`, `reboot` and `crash`, which end the guest). Guest to host: [`Event`]s. At start the agent sends
-//! `hello`, `modules`, then `driver` or `no_driver`, unasked, and only then reads requests. Where there is a screen it has cleared the text
-//! console before, and hidden its cursor.
+//! `hello`, `firmware_screen` where there is one, `modules`, then `driver` or `no_driver`, unasked, and only then reads requests. Where
+//! there is a screen it has cleared the text console before, and hidden its cursor.
 //!
 //! Everything that comes from the guest is untrusted: lines are bounded by [`crate::lines::MAX_LINE_BYTES`], and a line that does
 //! not parse is the guest's mistake, never ours.
@@ -147,6 +147,8 @@ pub enum Event {
         /// Those that did not load.
         failed: Vec<FailedModule>,
     },
+    /// The kernel found a frame buffer that the firmware left. Sent before any module is loaded, and only if there is one.
+    FirmwareScreen(FirmwareScreen),
     /// There is a frame buffer.
     Driver(Driver),
     /// There is no frame buffer.
@@ -185,6 +187,15 @@ pub struct Hello {
     pub cmdline: String,
     /// Milliseconds from kernel start to init.
     pub boot_ms: u64,
+}
+
+/// What the kernel made of the firmware's frame buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareScreen {
+    /// The platform device, for example "efi-framebuffer.0".
+    pub device: String,
+    /// The driver bound to it, where it has one. Text has been printed on its console then.
+    pub driver: Option<String>,
 }
 
 /// A module that did not load.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use meter::measurement::{Bucket, Heat, MissedArea, SCHEMA, Settings, TimelinePoint, WorkloadResult};
-use meter::report::{Check, Device, Guest, Host, Kvm, Synic, VramReport};
+use meter::report::{Check, Device, FirmwareFramebuffer, Guest, Host, Kvm, Synic, VramReport};
 use serde_json::Value;
 
 use super::trace::{DIRT_MAX, DirtPoint, DirtTrack, chrome_json};
@@ -31,6 +31,7 @@ fn empty() -> Measurement {
             pitch_bytes: None,
             depth_bits: None,
             vram: VramReport::default(),
+            firmware_framebuffer: FirmwareFramebuffer::default(),
             situation_changes: 0,
         },
         settings: Settings {

@@ -36,7 +36,7 @@ pub use nearest::nearest;
 pub use set::{DeviceSet, DeviceSetError};
 pub use size::{ByteSize, SizeError};
 pub use spec::{DeviceSpec, KeySpec, ValueError};
-pub use video::{Repaint, SYNTHVID, SynthvidKeys, SynthvidOptions};
+pub use video::{Repaint, SYNTHVID, SynthvidKeys, SynthvidOptions, screen_size};
 
 /// What one `--device` option asks for, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -224,7 +224,7 @@ pub static SYNTHVID: DeviceSpec<SynthvidKeys> = DeviceSpec {
             default: "1024x768",
             doc: "mode that the guest is told to start with",
             apply: |keys, value| {
-                keys.mode = Some(mode(value)?);
+                keys.mode = Some(screen_size(value)?);
                 Ok(())
             },
         },
@@ -284,7 +284,11 @@ fn vram(value: &str) -> Result<u64, ValueError> {
     Ok(bytes)
 }
 
-fn mode(value: &str) -> Result<Size, ValueError> {
+/// Reads `WIDTHxHEIGHT`, as the keys `mode` and `modes` take it.
+///
+/// # Errors
+/// Another form, or an edge out of bounds.
+pub fn screen_size(value: &str) -> Result<Size, ValueError> {
     let form = || ValueError::new(format!("\"{value}\" is not WIDTHxHEIGHT"));
     let (width, height) = value.split_once('x').ok_or_else(form)?;
     let edge = |digits: &str| {
@@ -307,7 +311,7 @@ fn modes(value: &str) -> Result<Vec<Size>, ValueError> {
     }
     let mut list = Vec::new();
     for item in inner.split(',') {
-        let item = mode(item)?;
+        let item = screen_size(item)?;
         if list.contains(&item) {
             return Err(ValueError::new(format!("{}x{} is listed twice", item.width, item.height)));
         }

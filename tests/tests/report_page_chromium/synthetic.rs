@@ -6,7 +6,7 @@ use meter::measurement::{
     Bucket, Costs, Heat, Latencies, Measurement, MissedArea, SCHEMA, Settings, Spread, StaleTiles,
     TimelinePoint, WorkloadResult,
 };
-use meter::report::{Check, Device, Guest, Host, Kvm, Synic, VramReport};
+use meter::report::{Check, Device, FirmwareFramebuffer, Guest, Host, Kvm, Synic, VramReport};
 
 const COLUMNS: u32 = 64;
 const ROWS: u32 = 48;
@@ -50,6 +50,7 @@ pub(crate) fn rich() -> Measurement {
                 bytes: Some(8 << 20),
                 refused: 0,
             },
+            firmware_framebuffer: FirmwareFramebuffer::default(),
             situation_changes: 1,
         },
         settings: Settings {

@@ -75,6 +75,10 @@ pub(super) struct Machine {
     /// Hyper-V generation of the machine.
     #[arg(long, value_enum, default_value_t, value_name = "NUMBER")]
     pub(super) generation: Generation,
+    /// Frame buffer that the firmware leaves for efifb or a simple frame buffer driver, from which the video driver takes over;
+    /// without a size as large as the device's mode. Generation 2 only.
+    #[arg(long, value_name = "WxH", num_args = 0..=1)]
+    pub(super) firmware_framebuffer: Option<Option<String>>,
     /// Virtual processors, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(super) cpus: u32,

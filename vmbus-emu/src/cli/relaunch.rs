@@ -11,6 +11,7 @@ use device_model::options::DeviceSet;
 use super::measure::MeasureArgs;
 use super::run::{GuestSource, RunArgs, Userland};
 use crate::exit::ExitError;
+use crate::machine::FirmwareScreen;
 
 impl RunArgs {
     /// The arguments, `run` first, that read back as `self`; paths are absolute.
@@ -66,6 +67,9 @@ impl RunArgs {
         }
         option("vmbus-version", self.vmbus_version.to_string());
         option("generation", self.generation.to_string());
+        if let Some(FirmwareScreen { width, height }) = self.firmware_framebuffer {
+            option("firmware-framebuffer", format!("{width}x{height}"));
+        }
         option("cpus", self.cpus.to_string());
         option("memory", self.memory_bytes.to_string());
         option("synic", self.synic.to_string());

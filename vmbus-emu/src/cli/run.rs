@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use device_model::options::{ByteSize, DeviceSet, SynthvidOptions, nearest};
+use device_model::options::{ByteSize, DeviceSet, SynthvidOptions, nearest, screen_size};
 use guest_kit::initramfs;
 use guest_kit::kernel_tree::KernelTree;
 use guest_kit::packages::KNOWN_GUESTS;
@@ -12,7 +12,7 @@ use guest_kit::video_driver::VideoDriver;
 use super::choices::{Generation, KvmChoice, Scenario, SynicChoice};
 use super::{devices, files, low};
 use crate::exit::ExitError;
-use crate::machine::check_kernel;
+use crate::machine::{FirmwareScreen, check_kernel};
 use crate::output::{ConsoleOutput, ResultFiles};
 
 /// Most virtual processors of a guest.
@@ -52,6 +52,8 @@ pub(crate) struct RunArgs {
     pub(crate) vmbus_version: vmbus::Version,
     /// Hyper-V generation of the machine.
     pub(crate) generation: Generation,
+    /// What the firmware leaves on the screen's memory for the kernel; Generation 2 only.
+    pub(crate) firmware_framebuffer: Option<FirmwareScreen>,
     /// Virtual processors, 1 to 64.
     pub(crate) cpus: u32,
     /// Guest memory in bytes, whole MiB.
@@ -120,6 +122,10 @@ impl TryFrom<low::Run> for RunArgs {
             return Err(ExitError::usage("--scenario input: there is nothing to type or point with")
                 .with_hint("add --device hyperv-keyboard or --device hyperv-mouse"));
         }
+        let firmware_framebuffer = machine
+            .firmware_framebuffer
+            .map(|size| firmware_framebuffer(size.as_deref(), machine.generation, &video))
+            .transpose()?;
         in_range("--cpus", u64::from(machine.cpus), 1, u64::from(CPUS_MAX))?;
         let timeout = machine.timeout.unwrap_or(TIMEOUT);
         in_range("--timeout", timeout, 1, TIMEOUT_MAX)?;
@@ -158,6 +164,7 @@ impl TryFrom<low::Run> for RunArgs {
             mouse,
             vmbus_version: machine.vmbus_version,
             generation: machine.generation,
+            firmware_framebuffer,
             cpus: machine.cpus,
             memory_bytes,
             synic: machine.synic,
@@ -249,6 +256,47 @@ fn scenario(asked: Option<Scenario>, guest: &GuestSource) -> Result<Scenario, Ex
         ))
         .with_hint("leave out --initrd, or take --scenario none")),
     }
+}
+
+/// The firmware's screen, of the size that was named or else of the device's mode.
+fn firmware_framebuffer(
+    size: Option<&str>,
+    generation: Generation,
+    video: &SynthvidOptions,
+) -> Result<FirmwareScreen, ExitError> {
+    const OPTION: &str = "--firmware-framebuffer";
+    if generation != Generation::Two {
+        return Err(ExitError::usage(format!(
+            "{OPTION}: a machine of Generation {generation} boots without firmware, only Generation 2 has its frame buffer"
+        ))
+        .with_hint("add --generation 2"));
+    }
+    let size = match size {
+        Some(text) => {
+            screen_size(text).map_err(|error| ExitError::usage(format!("{OPTION}: {}", error.reason)))?
+        }
+        None => video.mode(),
+    };
+    let (Ok(width), Ok(height)) = (u16::try_from(size.width), u16::try_from(size.height)) else {
+        return Err(ExitError::usage(format!("{OPTION}: {size} is beyond the limit of 65535 either way")));
+    };
+    let screen = FirmwareScreen { width, height };
+    if width > FirmwareScreen::WIDTH_MAX {
+        return Err(ExitError::usage(format!(
+            "{OPTION}: {width} pixels in a row, limit is {}",
+            FirmwareScreen::WIDTH_MAX
+        )));
+    }
+    let held = FirmwareScreen::mapped_bytes(video.vram_bytes);
+    if screen.bytes() > held {
+        return Err(ExitError::usage(format!(
+            "{OPTION}: {size} needs {} bytes at 32 bits per pixel, limit is {held}: what the MMIO window below 4 GiB holds of \
+             vram={}",
+            screen.bytes(),
+            ByteSize(video.vram_bytes)
+        )));
+    }
+    Ok(screen)
 }
 
 fn memory(ByteSize(bytes): ByteSize) -> Result<u64, ExitError> {

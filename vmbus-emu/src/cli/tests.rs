@@ -91,6 +91,17 @@ fn every_option_is_taken() {
 }
 
 #[test]
+fn firmware_framebuffer_is_as_large_as_the_mode_unless_a_size_is_named() {
+    let size = |words: &[&str]| {
+        let args = run(&with_guest(&[&["--generation=2"][..], words].concat()));
+        args.firmware_framebuffer.map(|screen| (screen.width, screen.height))
+    };
+    assert_eq!(size(&[]), None);
+    assert_eq!(size(&["--firmware-framebuffer", "--device=hyperv-synthvid,mode=800x600"]), Some((800, 600)));
+    assert_eq!(size(&["--firmware-framebuffer", "640x480"]), Some((640, 480)));
+}
+
+#[test]
 fn arguments_read_back_as_the_same_run() {
     let (dir, kernel) = kernel();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
@@ -103,6 +114,8 @@ fn arguments_read_back_as_the_same_run() {
         vec!["run", "--kernel", &kernel, "--device=hyperv-synthvid,vram=4M,repaint=strict", "--cpus=64"],
         with_guest(&["--generation=2"]),
         with_guest(&["--out", &out, "--pointer", "--no-reboot"]),
+        with_guest(&["--generation=2", "--firmware-framebuffer"]),
+        with_guest(&["--generation=2", "--firmware-framebuffer", "640x480", "--cpus=1"]),
         with_guest(&["--control=/tmp/control"]),
         with_guest(&[
             "--device=hyperv-mouse",
@@ -173,6 +186,27 @@ fn wrong_arguments_are_usage_errors_that_quote_them() {
         (&with_guest(&["--driver", "/no/such.ko"]), "--driver: there is no file /no/such.ko"),
         (&with_guest(&["--driver", "Cargo.toml"]), "--driver: Cargo.toml is no kernel module: not an x86"),
         (&with_guest(&["--driver", "/proc/self/exe"]), "is no kernel module: it is a linked ELF file"),
+        (&with_guest(&["--firmware-framebuffer"]), "a machine of Generation 1 boots without firmware"),
+        (
+            &with_guest(&["--generation=2", "--firmware-framebuffer=800"]),
+            "--firmware-framebuffer: \"800\" is not WIDTHxHEIGHT",
+        ),
+        (
+            &with_guest(&["--generation=2", "--firmware-framebuffer=16384x64"]),
+            "16384 pixels in a row, limit is 16383",
+        ),
+        (
+            &with_guest(&["--generation=2", "--firmware-framebuffer=1920x1200"]),
+            "1920x1200 needs 9216000 bytes at 32 bits per pixel, limit is 8388608",
+        ),
+        (
+            &with_guest(&[
+                "--generation=2",
+                "--firmware-framebuffer",
+                "--device=hyperv-synthvid,vram=128M,mode=7680x4320",
+            ]),
+            "7680x4320 needs 132710400 bytes at 32 bits per pixel, limit is 67108864",
+        ),
         (&with_guest(&["--cpus", "0"]), "--cpus: 0 is outside 1 to 64"),
         (&with_guest(&["--cpus", "65"]), "--cpus: 65 is outside 1 to 64"),
         (&with_guest(&["--timeout", "0"]), "--timeout: 0 is outside 1 to 86400"),

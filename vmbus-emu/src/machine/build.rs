@@ -171,7 +171,7 @@ fn attach_devices(
     ports.attach(COM2_PORTS, com2);
     match &config.generation {
         Generation::One { video } => ports.attach(pci::PORTS, Arc::new(PciHost::new(video.as_ref()))),
-        Generation::Two => ports.attach(RESET_PORT..=RESET_PORT, Arc::new(ResetRegister)),
+        Generation::Two { .. } => ports.attach(RESET_PORT..=RESET_PORT, Arc::new(ResetRegister)),
     }
     ports.attach(power::PM_PORTS, Arc::clone(acpi) as Arc<dyn super::bus::PortDevice>);
     ports.attach(rtc::PORTS, Arc::new(CmosClock::new()));

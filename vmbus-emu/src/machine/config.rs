@@ -47,7 +47,10 @@ pub(crate) enum Generation {
     /// Booted by EFI, without any PCI. VRAM lies in the MMIO windows and nowhere else.
     ///
     /// The command line must have [`crate::machine::EFI_CMDLINE`].
-    Two,
+    Two {
+        /// The screen that a firmware left for the kernel to draw on.
+        screen: Option<FirmwareScreen>,
+    },
 }
 
 impl Generation {
@@ -58,6 +61,42 @@ impl Generation {
     /// Whether there is a PCI bus.
     pub(super) const fn has_pci(self) -> bool {
         matches!(self, Self::One { .. })
+    }
+}
+
+/// A frame buffer of 32 bits a pixel without gaps between rows, which the guest finds mapped and running.
+///
+/// It lies where Hyper-V's firmware has it, at the start of the first MMIO window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FirmwareScreen {
+    /// Pixels in a row; a row's bytes must fit 16 bits.
+    pub(crate) width: u16,
+    /// Rows.
+    pub(crate) height: u16,
+}
+
+impl FirmwareScreen {
+    /// Widest screen that `screen_info` can say.
+    pub(crate) const WIDTH_MAX: u16 = u16::MAX / 4;
+
+    /// First address.
+    pub(crate) const fn gpa(self) -> u64 {
+        LOW_WINDOW.start
+    }
+
+    /// Bytes of a row.
+    pub(crate) const fn pitch(self) -> u32 {
+        self.width as u32 * 4
+    }
+
+    /// Bytes of all rows.
+    pub(crate) const fn bytes(self) -> u64 {
+        self.pitch() as u64 * self.height as u64
+    }
+
+    /// Bytes that the firmware has mapped of `vram` bytes: all that the first window holds, as for a driver that declares the same.
+    pub(crate) fn mapped_bytes(vram: u64) -> u64 {
+        vram.min(LOW_WINDOW.end - LOW_WINDOW.start)
     }
 }
 
@@ -121,6 +160,9 @@ impl MachineConfig {
         if let Generation::One { video: Some(video) } = &self.generation {
             check_video(video, &self.windows)?;
         }
+        if let Generation::Two { screen: Some(screen) } = self.generation {
+            check_screen(screen, &self.windows)?;
+        }
         Ok(Plan { ram, windows })
     }
 }
@@ -165,6 +207,12 @@ pub(crate) enum ConfigError {
     /// BAR place.
     #[error("video BAR {0:#x}+{1:#x} must be aligned to its size and lie in the first MMIO window")]
     BarPlace(u32, u32),
+    /// Shape of the firmware's screen.
+    #[error("firmware screen of {0}x{1}, must be 1x1 to {max}x{rows}", max = FirmwareScreen::WIDTH_MAX, rows = u16::MAX)]
+    ScreenShape(u16, u16),
+    /// Place of the firmware's screen.
+    #[error("firmware screen {0:#x}..{1:#x} must lie in the first MMIO window")]
+    ScreenPlace(u64, u64),
     /// PCI device number.
     #[error("video function is PCI device {0}, must be 1 to 31 (0 is the host bridge)")]
     PciDevice(u8),
@@ -212,6 +260,17 @@ fn check_video(video: &PciVideoFunction, windows: &[Range<u64>]) -> Result<(), C
         .first()
         .is_some_and(|low| low.start <= u64::from(base) && u64::from(base) + u64::from(len) <= low.end);
     if inside && base.is_multiple_of(len) { Ok(()) } else { Err(ConfigError::BarPlace(base, len)) }
+}
+
+fn check_screen(screen: FirmwareScreen, windows: &[Range<u64>]) -> Result<(), ConfigError> {
+    if screen.width == 0 || screen.height == 0 || screen.width > FirmwareScreen::WIDTH_MAX {
+        return Err(ConfigError::ScreenShape(screen.width, screen.height));
+    }
+    let (start, end) = (screen.gpa(), screen.gpa() + screen.bytes());
+    match windows.first() {
+        Some(low) if low.start <= start && end <= low.end => Ok(()),
+        _ => Err(ConfigError::ScreenPlace(start, end)),
+    }
 }
 
 #[cfg(test)]
@@ -278,5 +337,18 @@ mod tests {
         let video = PciVideoFunction { device: 0, bar0_base: 0xf800_0000, bar0_len: 64 << 20 };
         let device = refused(|c| c.generation = Generation::One { video: Some(video) });
         assert_eq!(device, ConfigError::PciDevice(0));
+    }
+
+    #[test]
+    fn firmware_screen_must_have_pixels_and_lie_in_the_low_window() {
+        let screen = |width, height| {
+            refused(|c| c.generation = Generation::Two { screen: Some(FirmwareScreen { width, height }) })
+        };
+        assert_eq!(screen(0, 768), ConfigError::ScreenShape(0, 768));
+        assert_eq!(screen(16384, 1).to_string(), "firmware screen of 16384x1, must be 1x1 to 16383x65535");
+        assert_eq!(screen(4096, 4097), ConfigError::ScreenPlace(0xf800_0000, 0xfc00_4000));
+        let mut config = MachineConfig::new("/nonexistent");
+        config.generation = Generation::Two { screen: Some(FirmwareScreen { width: 4096, height: 4096 }) };
+        config.plan().unwrap();
     }
 }

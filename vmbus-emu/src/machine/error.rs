@@ -57,6 +57,9 @@ pub(crate) enum MachineError {
         /// Why not.
         source: io::Error,
     },
+    /// The firmware's screen could not be mapped.
+    #[error("cannot map the firmware's screen: {0}")]
+    FirmwareScreen(surface::VramMapError),
     /// Something that the machine wrote to guest memory fell outside.
     #[error("cannot write {what} to guest memory at {gpa:#x}: {source}")]
     GuestWrite {

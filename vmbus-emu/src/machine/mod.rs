@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `config` | what the machine is made of, and which wishes are refused |
 //! | `memory` | guest RAM |
-//! | `boot` | kernel, initrd, zero page, EFI tables, page tables, first registers |
+//! | `boot` | kernel, initrd, zero page, EFI tables, firmware's screen, page tables, first registers |
 //! | `acpi` | tables: processors, the VMBus node below PCI or a module device, serial ports |
 //! | `build` | KVM objects and devices put together |
 //! | `running` | [`Machine`]: start, stop, and handles for the event loop |
@@ -48,7 +48,7 @@ pub(crate) use agent_port::AgentPort;
 pub(crate) use boot::NO_RUNTIME as EFI_CMDLINE;
 #[cfg(test)]
 pub(crate) use boot::test_image;
-pub(crate) use config::{Generation, MachineConfig, SynicChoice};
+pub(crate) use config::{FirmwareScreen, Generation, MachineConfig, SynicChoice};
 pub(crate) use console::{ConsoleCallback, ConsoleSink};
 pub(crate) use error::MachineError;
 pub(crate) use event::{MachineEvent, ResetCause};

@@ -18,7 +18,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::agent_port::AgentPort;
 use super::build::{self, Parts};
-use super::config::{Generation, MachineConfig};
+use super::config::{FirmwareScreen, Generation, MachineConfig};
 use super::console::Console;
 use super::error::MachineError;
 use super::event::MachineEvent;
@@ -202,16 +202,20 @@ impl Machine {
     }
 
     /// A mapper that backs VRAM of up to `bytes` wherever the guest declares it, and its memory. A Generation 2
-    /// guest may declare it in the MMIO windows only.
+    /// guest may declare it in the MMIO windows only, and finds it mapped already if its firmware left a screen there.
     ///
     /// # Errors
-    /// [`MachineError::Memory`].
+    /// [`MachineError::Memory`], or [`MachineError::FirmwareScreen`].
     pub(crate) fn vram(&self, bytes: u64) -> Result<(KvmVramMapper, Arc<Aperture>), MachineError> {
         let aperture = Aperture::new(bytes).map_err(|source| MachineError::Memory { bytes, source })?;
         let mapper = KvmVramMapper::new(Arc::clone(&self.slots), Arc::clone(&aperture));
         let mapper = match self.generation {
             Generation::One { .. } => mapper,
-            Generation::Two => mapper.in_windows_only(),
+            Generation::Two { screen: None } => mapper.in_windows_only(),
+            Generation::Two { screen: Some(screen) } => mapper
+                .in_windows_only()
+                .mapped_by_firmware(screen.gpa(), FirmwareScreen::mapped_bytes(bytes), screen.bytes())
+                .map_err(MachineError::FirmwareScreen)?,
         };
         Ok((mapper, aperture))
     }

@@ -80,7 +80,7 @@ const PROBE_PCI: [u8; 20] =
 #[test]
 fn generation_2_has_no_pci_and_resets_all_the_same() {
     with_kernel(&[&PROBE_PCI[..], &RESET, &SPIN].concat(), |mut config| {
-        for (generation, answer) in [(Generation::ONE, 0x80), (Generation::Two, 0xff)] {
+        for (generation, answer) in [(Generation::ONE, 0x80), (Generation::Two { screen: None }, 0xff)] {
             config.generation = generation;
             let heard = Arc::new(Mutex::new(Vec::new()));
             let listener = Arc::clone(&heard);
@@ -108,7 +108,7 @@ fn generation_2_guest_finds_the_marks_of_efi_in_its_zero_page() {
         &SPIN,
     ];
     with_kernel(&read.concat(), |mut config| {
-        config.generation = Generation::Two;
+        config.generation = Generation::Two { screen: None };
         let machine = started(&config);
         assert_eq!(machine.wait_event(LIMIT), Some(MachineEvent::PowerOff));
         assert_eq!(machine.console().tail(), "E4I");

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use guest_agent::protocol::{Command, Done, Driver, Event, FailedModule, Hello, Request, Vcs};
+use guest_agent::protocol::{
+    Command, Done, Driver, Event, FailedModule, FirmwareScreen, Hello, Request, Vcs,
+};
 use serde_json::Value;
 
 use crate::machine::AgentPort;
@@ -39,6 +41,8 @@ impl std::fmt::Display for AgentSilence {
 pub(crate) struct Introduction {
     /// Kernel and command line.
     pub(crate) hello: Option<Hello>,
+    /// What the kernel made of the firmware's frame buffer.
+    pub(crate) firmware_screen: Option<FirmwareScreen>,
     /// Modules that did not load.
     pub(crate) failed_modules: Vec<FailedModule>,
 }
@@ -84,6 +88,7 @@ impl Agent {
                     heard(Heard::Hello(&said));
                     introduction.hello = Some(said);
                 }
+                Event::FirmwareScreen(screen) => introduction.firmware_screen = Some(screen),
                 Event::Modules { loaded, failed } => {
                     heard(Heard::Modules { loaded: loaded.len() });
                     introduction.failed_modules = failed;

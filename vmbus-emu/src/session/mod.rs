@@ -5,6 +5,7 @@ pub(crate) mod agent;
 pub(crate) mod checks;
 mod console_out;
 pub(crate) mod event_loop;
+mod firmware;
 pub(crate) mod guest;
 mod guest_log;
 mod holdings;

@@ -38,6 +38,11 @@ impl Stage<'_, '_> {
                     None => outcome.checks.push(check),
                 }
             }
+            for reason in again.left_out {
+                if !outcome.left_out.contains(&reason) {
+                    outcome.left_out.push(reason);
+                }
+            }
             booted?;
             if round == 1 && rounds > 1 {
                 // The second machine is what later ones are compared with: allocators and caches are warm then.

@@ -153,6 +153,7 @@ pub(super) fn build_report(
         resets: vm.resets(),
     };
     let mut report = meter.with(|meter| Report::new(host, described, args.generation.number(), meter));
+    report.device.firmware_framebuffer = vm.firmware().map(|firmware| firmware.report()).unwrap_or_default();
     report.exits = vm.exits();
     report.console = report::Console { tail: Some(machine.console().tail_lines(CONSOLE_TAIL_LINES)) };
     report.limits.extend(outcome.left_out);

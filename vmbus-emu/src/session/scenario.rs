@@ -11,6 +11,7 @@ use meter::SharedMeter;
 use meter::report::Check;
 
 use super::agent::{Agent, AgentSilence, Heard};
+use super::firmware::Verdict;
 use super::lifecycle::Way;
 use super::taken::Taken;
 use super::vm::Vm;
@@ -167,6 +168,12 @@ impl Stage<'_, '_> {
             }
         };
         outcome.checks.push(checks::check("driver", driver.is_ok(), found.clone()));
+        if let Some(firmware) = self.vm.new_firmware() {
+            match firmware.judge(introduction.firmware_screen.as_ref()) {
+                Verdict::Checked(checks) => outcome.checks.extend(checks),
+                Verdict::NoDriver(reason) => outcome.left_out.push(reason),
+            }
+        }
         let driver = driver.map_err(|_| Stop::Guest("there is nothing to draw on".into()))?;
         outcome.driver = Some(driver.driver.clone().unwrap_or_else(|| driver.name.clone()));
         self.progress.done(&found);

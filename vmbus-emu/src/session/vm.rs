@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use device_model::{BusParts, Clock as _, Keyboard, MonotonicClock, Mouse, Synthvid};
 use hv_kvm::SynicMode;
+use hv_kvm::vram::Aperture;
 use meter::report;
 use oracle::{Oracle, SharedOracle};
 use vmbus::server::ServerConfig;
 
 use super::event_loop::{Bus, BusSubscriber, EventLoop};
+use super::firmware::{Firmware, FirmwareLog};
 use super::guest::{self, PreparedGuest};
 use super::guest_log::GuestLog;
 use super::stop::StopRequest;
@@ -36,6 +38,11 @@ pub(crate) struct Vm<'a> {
     end: RunEnd,
     resets: u64,
     log: GuestLog,
+    firmware_log: FirmwareLog,
+    /// The firmware has set up its frame buffer, and nobody has asked yet what became of it.
+    new_firmware: bool,
+    /// The memory behind the machine's VRAM.
+    aperture: Arc<Aperture>,
     /// Where the control socket finds the event thread.
     control: SharedEvents,
     /// A client of the control socket asked for the end.
@@ -60,6 +67,8 @@ impl<'a> Vm<'a> {
     ) -> Result<Self, ExitError> {
         let mut config = machine_config(args, guest)?;
         let log = GuestLog::default();
+        let firmware_log = FirmwareLog::default();
+        config.console.callback = Some(firmware_log.listen(config.console.callback.take()));
         config.console.callback = Some(log.listen(config.console.callback.take()));
         let mut machine = Machine::build(&config).map_err(machine_error)?;
         let clock = MonotonicClock::default();
@@ -67,7 +76,7 @@ impl<'a> Vm<'a> {
             let log = KvmWriteLog::new(Arc::clone(machine.slots()));
             SharedOracle::new(Oracle::new(settings, Box::new(log)))
         });
-        let events = start_bus(args, &machine, clock, &watch, oracle.as_ref())?;
+        let (events, aperture) = start_bus(args, &machine, clock, &watch, oracle.as_ref())?;
         machine.start().map_err(machine_error)?;
         let (end, resets, earlier) = (RunEnd::default(), 0, None);
         let (control, quit) = (SharedEvents::new(events.handle()), Arc::default());
@@ -81,6 +90,9 @@ impl<'a> Vm<'a> {
             end,
             resets,
             log,
+            firmware_log,
+            new_firmware: true,
+            aperture,
             control,
             quit,
             earlier,
@@ -121,10 +133,14 @@ impl<'a> Vm<'a> {
             let log = KvmWriteLog::new(Arc::clone(machine.slots()));
             oracle.with(|oracle| oracle.replace_log(self.clock.now_ns(), Box::new(log)));
         }
-        let events = start_bus(self.args, &machine, self.clock, &self.watch, self.oracle.as_ref())?;
+        self.firmware_log.clear();
+        self.new_firmware = true;
+        let (events, aperture) =
+            start_bus(self.args, &machine, self.clock, &self.watch, self.oracle.as_ref())?;
         machine.start().map_err(machine_error)?;
         self.control.replace(events.handle());
         self.events = events;
+        self.aperture = aperture;
         self.machine = machine;
         self.end = RunEnd { crash: self.end.crash.take(), ..RunEnd::default() };
         self.resets += 1;
@@ -162,6 +178,19 @@ impl<'a> Vm<'a> {
     /// What the guest's kernel complained of.
     pub(crate) fn guest_log(&self) -> &GuestLog {
         &self.log
+    }
+
+    /// The firmware's frame buffer, if the machine has one.
+    pub(crate) fn firmware(&self) -> Option<Firmware> {
+        let screen = self.args.firmware_framebuffer?;
+        let first_declared = self.aperture.first_declared();
+        Some(Firmware { screen, log: self.firmware_log.clone(), first_declared })
+    }
+
+    /// The same for the first who asks after a start or a reset of the machine. A kernel that another one started (kexec) has no firmware
+    /// that set up the screen for it.
+    pub(crate) fn new_firmware(&mut self) -> Option<Firmware> {
+        if std::mem::take(&mut self.new_firmware) { self.firmware() } else { None }
     }
 
     /// The clock of the run, which no reset sets back.
@@ -202,7 +231,7 @@ fn machine_config(args: &RunArgs, guest: &PreparedGuest) -> Result<MachineConfig
     config.vcpus = args.cpus;
     config.generation = match args.generation {
         Generation::One => machine::Generation::ONE,
-        Generation::Two => machine::Generation::Two,
+        Generation::Two => machine::Generation::Two { screen: args.firmware_framebuffer },
     };
     config.synic = match args.synic {
         SynicChoice::Auto => machine::SynicChoice::Auto,
@@ -222,9 +251,9 @@ fn start_bus(
     clock: MonotonicClock,
     watch: &Watch,
     oracle: Option<&SharedOracle>,
-) -> Result<EventLoop, ExitError> {
+) -> Result<(EventLoop, Arc<Aperture>), ExitError> {
     let ours = |error: &dyn std::fmt::Display| ExitError::cannot_run(format!("no VMBus: {error}"));
-    let (mapper, _aperture) = machine.vram(args.video.vram_bytes).map_err(machine_error)?;
+    let (mapper, aperture) = machine.vram(args.video.vram_bytes).map_err(machine_error)?;
     let video = Synthvid::new(args.video.clone(), Box::new(mapper)).map_err(|error| ours(&error))?;
     let parts = BusParts {
         memory: machine.memory().clone(),
@@ -248,7 +277,8 @@ fn start_bus(
         Some(fd) => vec![fd.try_clone().map_err(|error| ours(&error))?],
         None => Vec::new(),
     };
-    EventLoop::start(BusSubscriber::new(bus, wake).map_err(|error| ours(&error))?)
+    let events = EventLoop::start(BusSubscriber::new(bus, wake).map_err(|error| ours(&error))?)?;
+    Ok((events, aperture))
 }
 
 fn vmbus_version(args: &RunArgs) -> vmbus::Version {

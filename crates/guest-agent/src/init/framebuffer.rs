@@ -10,6 +10,8 @@ use std::{
 use guest_agent::{pattern::Picture, protocol::Driver};
 use vm_memory::{Bytes, FileOffset, MmapRegion, VolatileMemory};
 
+use crate::firmware;
+
 const DEVICE: &str = "/dev/fb0";
 const SYSFS: &str = "/sys/class/graphics/fb0";
 const PAGE_BYTES: usize = 4096;
@@ -21,6 +23,17 @@ pub(crate) struct Framebuffer {
     device: File,
     /// Mapped on first use: the mapping itself makes a driver track writes, which must not happen unasked.
     map: Option<MmapRegion>,
+}
+
+/// Whether there is a frame buffer, and not the firmware's. While one goes and the other comes, `/dev/fb0` may have no device.
+pub(crate) fn is_the_drivers() -> bool {
+    exists() && device_name().is_some_and(|device| !firmware::is_one(&device))
+}
+
+/// The device that the frame buffer belongs to.
+fn device_name() -> Option<String> {
+    let device = fs::canonicalize(format!("{SYSFS}/device")).ok()?;
+    Some(device.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Whether the driver made its device.
@@ -155,8 +168,7 @@ fn read_geometry() -> io::Result<Driver> {
     let (width, height) = size.split_once(',').ok_or_else(|| io::Error::other(format!("size {size:?}")))?;
     let link = fs::read_link(format!("{SYSFS}/device/driver")).ok();
     let driver = link.and_then(|link| Some(link.file_name()?.to_string_lossy().into_owned()));
-    let device = fs::canonicalize(format!("{SYSFS}/device")).ok();
-    let device = device.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let device = device_name();
     Ok(Driver {
         name: read("name")?,
         width: number(width)?,

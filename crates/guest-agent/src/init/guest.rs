@@ -14,7 +14,7 @@ use guest_agent::{
 };
 
 use crate::{
-    End, boot, console, drawn,
+    End, boot, console, drawn, firmware,
     framebuffer::{self, Framebuffer},
     input::InputDevices,
     kms,
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long a driver may take from loading to its frame buffer. Its own waits are 10 s each.
 const FRAMEBUFFER_WAIT: Duration = Duration::from_secs(15);
+/// Lines on the firmware's screen.
+const GREETING_LINES: u32 = 8;
 
 /// Runs to the end of the guest.
 pub(crate) fn run() -> End {
@@ -38,6 +40,7 @@ pub(crate) fn run() -> End {
     };
     let mut guest = Guest { port, screen: None, kms: None, lifecycle: Lifecycle::default() };
     guest.hello();
+    guest.greet_on_firmware_screen();
     let modules = modules::load_all();
     guest.find_screen(&modules);
     guest.serve()
@@ -58,6 +61,17 @@ impl Guest {
         self.port.send(&Event::Hello(hello));
     }
 
+    /// Prints a few lines where the firmware's screen shows them, for the host to see that it works.
+    fn greet_on_firmware_screen(&mut self) {
+        let Some(screen) = firmware::screen() else { return };
+        if screen.driver.is_some()
+            && let Err(error) = console::print_lines(GREETING_LINES)
+        {
+            self.port.send(&Event::Log { text: format!("cannot print on the firmware's screen: {error}") });
+        }
+        self.port.send(&Event::FirmwareScreen(screen));
+    }
+
     fn find_screen(&mut self, modules: &Modules) {
         let (loaded, failed) = (modules.loaded.clone(), modules.failed.clone());
         self.port.send(&Event::Modules { loaded, failed });
@@ -65,12 +79,12 @@ impl Guest {
         let video = |name: &str| name.starts_with("hyperv_fb") || name.starts_with("hyperv_drm");
         let hopeless = modules.failed.iter().find(|module| video(&module.name) || module.name == "hv_vmbus");
         let deadline = Instant::now() + if hopeless.is_some() { Duration::ZERO } else { FRAMEBUFFER_WAIT };
-        while !framebuffer::exists() && Instant::now() < deadline {
+        while !framebuffer::is_the_drivers() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
-        if !framebuffer::exists() {
+        if !framebuffer::is_the_drivers() {
             let reason = hopeless.map_or_else(
-                || format!("no /dev/fb0 after {} s", FRAMEBUFFER_WAIT.as_secs()),
+                || format!("no /dev/fb0 of a video driver's after {} s", FRAMEBUFFER_WAIT.as_secs()),
                 |module| format!("module {} did not load: {}", module.name, module.error),
             );
             self.port.send(&Event::NoDriver { reason });

@@ -10,6 +10,7 @@ use rustix::system::{RebootCommand, reboot};
 mod boot;
 mod console;
 mod drawn;
+mod firmware;
 mod framebuffer;
 mod guest;
 mod input;

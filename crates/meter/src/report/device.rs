@@ -23,6 +23,9 @@ pub struct Device {
     pub depth_bits: Option<u8>,
     /// Where the VRAM lies.
     pub vram: VramReport,
+    /// What the firmware left for the kernel to draw on; all null if it left nothing.
+    #[serde(default)]
+    pub firmware_framebuffer: FirmwareFramebuffer,
     /// Times the guest changed the shape of its screen, the first one included.
     pub situation_changes: u64,
 }
@@ -40,6 +43,19 @@ pub struct VramReport {
     pub refused: u64,
 }
 
+/// The firmware's frame buffer, and what became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareFramebuffer {
+    /// Its shape, as "1024x768".
+    pub mode: Option<String>,
+    /// Guest physical address, as "0xf8000000".
+    pub gpa: Option<String>,
+    /// Pixels that were not zero when the video driver first declared its VRAM.
+    pub drawn_px: Option<u64>,
+    /// Address of the VRAM that the driver declared first.
+    pub declared_gpa: Option<String>,
+}
+
 impl Device {
     pub(super) fn of(meter: &Meter, generation: u8) -> Self {
         let facts = meter.device();
@@ -54,6 +70,7 @@ impl Device {
                 refused: facts.vram_refused,
                 ..facts.vram.map_or_else(VramReport::default, VramReport::from)
             },
+            firmware_framebuffer: FirmwareFramebuffer::default(),
             situation_changes: meter.counters().situation_changes,
         }
     }

@@ -49,6 +49,10 @@ fields! {
     "device.vram.gpa", "hex string or null", "Guest physical address of the VRAM, as `0xf8000000`";
     "device.vram.bytes", "bytes or null", "Size of the VRAM";
     "device.vram.refused", "count", "Times the guest declared VRAM where it may not lie, and got no acknowledgement";
+    "device.firmware_framebuffer.mode", "string or null", "Shape of the frame buffer that the firmware left for the kernel, as `1024x768`; null if it left none";
+    "device.firmware_framebuffer.gpa", "hex string or null", "Guest physical address of it";
+    "device.firmware_framebuffer.drawn_px", "px or null", "Pixels of it that were not zero when the video driver first declared its VRAM, after the last reset; null if it never did";
+    "device.firmware_framebuffer.declared_gpa", "hex string or null", "Address of the VRAM that the driver declared then; the firmware's own if it took over in place";
     "device.situation_changes", "count", "Times the guest changed the shape of its screen, the first one included; a repetition is no change";
     "life.contacts", "count", "Contacts with the bus that were answered with a version: kernels that started or woke up";
     "life.channel_opens", "count", "Channels that the guest opened, all devices together";

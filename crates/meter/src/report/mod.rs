@@ -13,7 +13,7 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
-pub use device::{Device, VramReport};
+pub use device::{Device, FirmwareFramebuffer, VramReport};
 pub use exits::Exits;
 pub use life::LifeReport;
 pub use parties::{Check, Console, Guest, Host, Kvm, Synic};

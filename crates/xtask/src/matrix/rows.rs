@@ -139,6 +139,8 @@ pub(super) fn all() -> Vec<Row> {
     rows.extend(DRM_MODES.map(|(mode, vram)| offered_mode(DRM, mode, vram)));
     rows.extend([FB, DRM].map(list_whose_edges_do_not_fit));
     rows.push(mode_that_does_not_fit());
+    rows.extend([FB, DRM].map(firmware_framebuffer));
+    rows.push(firmware_framebuffer_without_firmware());
     rows
 }
 
@@ -262,6 +264,25 @@ fn mode_that_does_not_fit() -> Row {
         FB,
         &["--device", "hyperv-synthvid,vram=4M,mode=1920x1080"],
         Expect::Refused("mode 1920x1080 needs 8294400 bytes of VRAM"),
+    )
+}
+
+/// efifb comes first, and the video driver takes over from it.
+fn firmware_framebuffer(guest: &Guest) -> Row {
+    Row::new(
+        format!("{}-gen2-firmware-framebuffer", guest.short),
+        guest,
+        &["--generation", "2", "--firmware-framebuffer"],
+        Expect::Passes(Agreed { mode: Some("1024x768"), vram: Some("mmio"), ..Agreed::default() }),
+    )
+}
+
+fn firmware_framebuffer_without_firmware() -> Row {
+    Row::new(
+        "firmware-framebuffer-in-gen1".to_owned(),
+        FB,
+        &["--generation", "1", "--firmware-framebuffer"],
+        Expect::Refused("a machine of Generation 1 boots without firmware"),
     )
 }
 

@@ -8,6 +8,7 @@
 mod efi;
 mod kernel;
 mod long_mode;
+mod screen_info;
 #[cfg(test)]
 pub(crate) mod test_image;
 mod zero_page;
@@ -75,8 +76,9 @@ pub(super) fn load(
     write(ram, "command line", layout::CMDLINE, &cmdline)?;
     let e820 = zero_page::e820(ram);
     let mut parameters = zero_page::build(&loaded, initrd, rsdp, &e820);
-    if config.generation == Generation::Two {
+    if let Generation::Two { screen } = config.generation {
         parameters.efi_info = efi::write_tables(ram, rsdp, &e820)?;
+        parameters.screen_info = screen.map(screen_info::of).unwrap_or_default();
     }
     write(ram, "zero page", layout::ZERO_PAGE, parameters.as_slice())?;
     Ok(Entry { rip: loaded.base + kernel::ENTRY_64_OFFSET })

@@ -41,8 +41,9 @@ pub(super) fn e820(ram: &GuestMemoryMmap) -> Vec<E820Range> {
     map
 }
 
-/// Fills the zero page, but for the marks of EFI, which the caller adds. Everything not named stays zero, `screen_info` above all: with no text screen and
-/// no frame buffer in it Linux takes the dummy console until a driver registers a frame buffer.
+/// Fills the zero page, but for the marks of EFI and the firmware's screen, which the caller adds. Everything not named stays zero,
+/// `screen_info` above all: with no text screen and no frame buffer in it Linux takes the dummy console until a driver registers a
+/// frame buffer.
 pub(super) fn build(
     kernel: &LoadedKernel,
     initrd: Option<Initrd>,
