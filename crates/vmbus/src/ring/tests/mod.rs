@@ -187,11 +187,11 @@ fn packet_that_can_never_fit_is_too_long_rather_than_waited_for() {
 fn read_index_is_ours_and_what_the_guest_writes_there_is_ignored() {
     let (mut out, mut incoming) = pair(4096);
     for seed in 0..3 {
-        incoming.memory().store(super::HeaderField::ReadIndex, 0xdead_beef);
+        incoming.memory().store(HeaderField::ReadIndex, 0xdead_beef);
         let sent = payload(16, seed);
         assert!(out.write(&OutPacket::in_band(&[&sent])).is_ok());
         assert_eq!(read_all(&mut incoming).0, [sent]);
-        assert_eq!(incoming.memory().load(super::HeaderField::ReadIndex) as usize, (seed + 1) * 40);
+        assert_eq!(incoming.memory().load(HeaderField::ReadIndex) as usize, (seed + 1) * 40);
     }
 }
 
