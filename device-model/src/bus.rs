@@ -319,6 +319,10 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
         let Self { slots, observer, parts, .. } = self;
         let Some(slot) = slots.iter_mut().find(|slot| slot.channel == Some(channel)) else { return };
         let Slot { device, open: Some(open), .. } = slot else { return };
+        // Before anything is taken out, which makes room.
+        if device.expected_packet_bytes().is_some_and(|bytes| !open.has_room_for(bytes)) {
+            observer.ring_full(now_ns, channel);
+        }
         let mut ignored = Vec::new();
         let turn = open.receive(&*parts.signal, &*parts.clock, |payload| {
             observer.packet(now_ns, channel, payload.len());

@@ -15,6 +15,12 @@ pub trait ChannelDevice: Any + Send {
     /// What to offer. Asked when the device is put on the bus, and whenever it is offered again.
     fn offer(&self) -> OfferParams;
 
+    /// Payload of the packet that the guest sends all the time, if there is one. When the bus looks at a ring without room for
+    /// another, it tells the observer ([`Observer::ring_full`]).
+    fn expected_packet_bytes(&self) -> Option<u32> {
+        None
+    }
+
     /// The guest opened the channel.
     fn opened(&mut self, context: &mut DeviceContext<'_>);
 

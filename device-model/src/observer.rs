@@ -16,6 +16,12 @@ pub trait Observer: Send {
         let _ = (at_ns, channel, rings);
     }
 
+    /// The guest's ring of `channel` was found too full for another packet of the kind that its device expects
+    /// ([`crate::ChannelDevice::expected_packet_bytes`]). A guest that does not wait for room loses what it sends then.
+    fn ring_full(&mut self, at_ns: u64, channel: ChannelId) {
+        let _ = (at_ns, channel);
+    }
+
     /// A packet with `bytes` of payload left the guest's ring of `channel`.
     fn packet(&mut self, at_ns: u64, channel: ChannelId, bytes: usize) {
         let _ = (at_ns, channel, bytes);
@@ -81,6 +87,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.doorbell(at_ns, channel, rings);
     }
 
+    fn ring_full(&mut self, at_ns: u64, channel: ChannelId) {
+        self.0.ring_full(at_ns, channel);
+        self.1.ring_full(at_ns, channel);
+    }
+
     fn packet(&mut self, at_ns: u64, channel: ChannelId, bytes: usize) {
         self.0.packet(at_ns, channel, bytes);
         self.1.packet(at_ns, channel, bytes);
@@ -139,6 +150,12 @@ impl<O: Observer> Observer for Option<O> {
     fn doorbell(&mut self, at_ns: u64, channel: ChannelId, rings: u64) {
         if let Some(observer) = self {
             observer.doorbell(at_ns, channel, rings);
+        }
+    }
+
+    fn ring_full(&mut self, at_ns: u64, channel: ChannelId) {
+        if let Some(observer) = self {
+            observer.ring_full(at_ns, channel);
         }
     }
 

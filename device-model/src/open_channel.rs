@@ -121,6 +121,11 @@ impl<M: GuestMemory + Clone> OpenChannel<M> {
         rings.saturating_sub(std::mem::take(&mut self.self_rings))
     }
 
+    /// Whether the guest can send one more packet of `payload_bytes`.
+    pub(crate) fn has_room_for(&self, payload_bytes: u32) -> bool {
+        self.incoming.has_room_for(payload_bytes)
+    }
+
     pub(crate) fn retarget(&mut self, target_vp: u32) {
         self.target_vp = target_vp;
     }

@@ -14,6 +14,7 @@ use guest_sim::{SimMemory, SimVramMapper, VirtualClock};
 use hv_abi::hypercall::Status;
 use hv_abi::msr;
 use meter::SharedMeter;
+use meter::measurement::SharedTraffic;
 use synic::Sint;
 use synic::loopback::{GuestPages, Loopback, LoopbackGuest};
 use synthvid::Rect;
@@ -79,9 +80,11 @@ pub struct InProcess {
     /// The guest's memory.
     pub memory: SimMemory,
     /// The host.
-    pub bus: Bus<GuestMemoryMmap, SharedMeter>,
+    pub bus: Bus<GuestMemoryMmap, (SharedMeter, SharedTraffic)>,
     /// What the host's observer counted.
     pub meter: SharedMeter,
+    /// The same since a moment that a test chooses.
+    pub traffic: SharedTraffic,
     /// Everybody's time.
     pub clock: VirtualClock,
     loopback: Loopback,
@@ -108,13 +111,26 @@ impl InProcess {
             clock: Box::new(SharedClock(clock.clone())),
         };
         let config = ServerConfig { vp_count: VPS, ..ServerConfig::default() };
-        let mut bus = Bus::new(parts, config, meter.clone());
+        let traffic = SharedTraffic::default();
+        let mut bus = Bus::new(parts, config, (meter.clone(), traffic.clone()));
         let options = SynthvidOptions::parse("hyperv-synthvid,vram=4M,mode=1024x768")?;
         let mapper = SimVramMapper::new(memory.clone());
         let video = bus.add_device(Box::new(Synthvid::new(options, Box::new(mapper))?))?;
         meter.with(|meter| meter.watch_video_channel(video));
+        traffic.with(|traffic| traffic.watch_video_channel(video));
         let vsc = Vsc::new(VscConfig::new(DriverModel::HypervFb, VRAM_GPA));
-        Ok(Self { cpu, memory, bus, meter, clock, loopback, open: BTreeSet::new(), vsc, channel: None })
+        Ok(Self {
+            cpu,
+            memory,
+            bus,
+            meter,
+            traffic,
+            clock,
+            loopback,
+            open: BTreeSet::new(),
+            vsc,
+            channel: None,
+        })
     }
 
     /// One turn of the host: whatever the guest posted, whatever it rang for, whatever is due.

@@ -1,9 +1,10 @@
 //! A stock driver under the oracle: what it declares, what it writes, what it misses, and the budgets it keeps.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::guest_run::{GUEST, place};
 use tests::program::vmbus_emu;
@@ -92,4 +93,94 @@ fn stock_driver_misses_nothing_and_declares_the_whole_screen_for_two_corners() -
     assert_eq!(compared.status.code(), Some(0), "{said}");
     assert!(said.contains("\n0 of "), "{said}");
     Ok(())
+}
+
+/// Builds `tests/programs/draw_box.c` as a program that needs nothing of the guest but its kernel.
+fn build_draw_box(into: &Path) -> Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/draw_box.c");
+    let built = Command::new("cc").args(["-static", "-O1", "-o"]).arg(into).arg(&source).output()?;
+    ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    Ok(())
+}
+
+/// Checks a trace by the rules of the Trace Event Format: known phases, times in order, slices that end.
+fn assert_trace(text: &[u8], workloads: &[&str]) -> Result<()> {
+    let trace: Value = serde_json::from_slice(text)?;
+    let (mut last, mut open, mut slices) = (0.0, Vec::new(), Vec::new());
+    for event in trace["traceEvents"].as_array().expect("events") {
+        let at = event["ts"].as_f64().expect("a time");
+        ensure!(at >= last, "{event} after {last}");
+        ensure!(event["pid"].is_u64() && event["tid"].is_u64() && event["name"].is_string(), "{event}");
+        last = at;
+        match event["ph"].as_str() {
+            Some("B") => open.push(event["name"].clone()),
+            Some("E") => {
+                ensure!(open.pop().as_ref() == Some(&event["name"]), "{event} was not open");
+                slices.push(event["name"].as_str().unwrap_or_default());
+            }
+            Some("C") => ensure!(event["args"]["value"].is_number(), "{event}"),
+            Some("i") => ensure!(event["s"] == "t", "{event}"),
+            Some("M") => ensure!(event["args"]["name"].is_string(), "{event}"),
+            _ => anyhow::bail!("{event} is of no phase"),
+        }
+    }
+    ensure!(open.is_empty(), "{open:?} never end");
+    ensure!(slices == workloads, "{slices:?}");
+    Ok(())
+}
+
+#[test]
+fn program_of_the_users_own_draws_windows_agree_and_the_oracle_can_be_off() -> Result<()> {
+    if place().is_none() {
+        return Ok(());
+    }
+    let directory = tempfile::tempdir()?;
+    let (out, program) = (directory.path().join("out"), directory.path().join("draw_box"));
+    build_draw_box(&program)?;
+    let exec = format!("exec:{}", program.display());
+    let output = Command::new(vmbus_emu())
+        .args(["measure", "--guest", GUEST, "--scale", "20", "--grace", "3000"])
+        .args(["--repeat", "3", "--oracle-overhead=1", "--workload", &format!("corners,{exec}"), "--report"])
+        .arg(&out)
+        .output()?;
+    let said = String::from_utf8([output.stdout, output.stderr].concat())?;
+    let report: Value = serde_json::from_slice(&fs::read(out.join("report.json"))?)?;
+    let checks = report["checks"].as_array().expect("checks");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let workloads = report["workloads"].as_array().expect("workloads");
+    assert_eq!(workloads.len(), 2);
+    for workload in workloads {
+        let name = workload["name"].as_str().expect("a name");
+        assert_eq!(workload["not_run"], Value::Null, "{name}");
+        assert_eq!(count(workload, "missed_px"), 0, "{name}");
+        assert_eq!(count(workload, "ring_full"), 0, "{name}");
+        let repeats = &workload["repeats"];
+        assert_eq!(count(repeats, "windows"), 3, "{name}");
+        let counts = repeats["counts"].as_array().expect("counts");
+        let dirt =
+            counts.iter().find(|count| count["quantity"] == "dirt_messages").expect("DIRT was counted");
+        assert_eq!(dirt["values"].as_array().map(Vec::len), Some(3), "{name}: {repeats}");
+        let off = format!("{name}.oracle_off");
+        assert!(checks.iter().any(|check| check["name"] == off && check["passed"] == true), "{checks:?}");
+        let overhead = &workload["oracle_overhead"];
+        for number in ["guest_cpu_ms", "duration_ms", "host_cpu_us"] {
+            for side in ["with", "without"] {
+                let values = overhead[number][side].as_array().expect("a list");
+                assert_eq!(values.len(), 1, "{name}: {number} {side}: {overhead}");
+            }
+        }
+        assert!(overhead["duration_ms"]["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{overhead}");
+    }
+    let program = &workloads[1];
+    assert_eq!(count(program, "operations"), 1);
+    assert_eq!(count(program, "changed_px"), 50 * 40, "{program}");
+    assert!(count(program, "declared_px") >= 50 * 40);
+    // How often a guest that is late declares them differs; how many pixels it changes does not.
+    let counts = program["repeats"]["counts"].as_array().expect("counts");
+    let changed =
+        counts.iter().find(|count| count["quantity"] == "changed_px").expect("pixels were compared");
+    assert_eq!(changed["values"], serde_json::json!([2000.0, 2000.0, 2000.0]), "{changed}");
+    assert!(said.contains("3 windows, spread"), "{said}");
+    let names: Vec<&str> = workloads.iter().filter_map(|workload| workload["name"].as_str()).collect();
+    assert_trace(&fs::read(out.join("trace.json"))?, &names)
 }

@@ -261,6 +261,12 @@ impl MemorySlots {
         Ok(())
     }
 
+    /// Slots of which KVM keeps a dirty log now.
+    #[must_use]
+    pub fn logged(&self) -> usize {
+        self.locked().slots.iter().filter(|slot| slot.logs > 0).count()
+    }
+
     /// Takes back one [`Self::start_logging`].
     pub(crate) fn stop_logging(&self, id: SlotId) -> Result<(), SlotError> {
         let mut table = self.locked();

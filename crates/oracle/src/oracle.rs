@@ -32,6 +32,7 @@ pub struct Oracle {
     screen: Option<Screen>,
     wanted: bool,
     suspended: bool,
+    paused: bool,
     /// Pages of one look; kept for its allocation.
     written: WrittenPages,
     tally: Tally,
@@ -52,6 +53,7 @@ impl Oracle {
             screen: None,
             wanted: false,
             suspended: false,
+            paused: false,
             written: WrittenPages::default(),
             tally: Tally::new(&settings, 0, 0, None),
             first_us: 0,
@@ -77,6 +79,27 @@ impl Oracle {
         self.situation = None;
         self.wanted = false;
         self.suspended = false;
+    }
+
+    /// Stops to look until [`Self::resume`]: the log follows nothing, nothing is compared and nothing counted. What
+    /// changed last is excused.
+    pub fn pause(&mut self, now_ns: u64) {
+        if !self.paused {
+            self.sample(now_ns);
+            self.drop_screen(self.us(now_ns));
+            self.paused = true;
+            self.follow();
+        }
+    }
+
+    /// Looks again. What changed since [`Self::pause`] is seen by nobody.
+    pub fn resume(&mut self, now_ns: u64) {
+        if self.paused {
+            self.paused = false;
+            self.follow();
+            self.open_screen();
+            self.next_sample_ns = now_ns;
+        }
     }
 
     /// Looks at the log and judges what is due. The bus sees to it through [`Observer::tick`].
@@ -178,14 +201,15 @@ impl Oracle {
 
     /// Makes the log follow the VRAM that there is now, from now on.
     fn follow(&mut self) {
-        let mapping = self.vram.as_ref().map(|vram| vram.mapping);
+        let vram = self.vram.as_ref().filter(|_| !self.paused);
+        let mapping = vram.map(|vram| vram.mapping);
         let restarted = if self.followed == mapping {
             // What was written before the screen had this shape is no part of it.
-            self.written.reset(self.vram.as_ref().map_or(0, |vram| vram.bytes.len().div_ceil(PAGE_BYTES)));
+            self.written.reset(vram.map_or(0, |vram| vram.bytes.len().div_ceil(PAGE_BYTES)));
             if mapping.is_none() { Ok(()) } else { self.log.collect(&mut self.written) }
         } else {
             self.followed = mapping;
-            let range = self.vram.as_ref().map(|vram| vram.gpa..vram.gpa.saturating_add(vram.bytes.len()));
+            let range = vram.map(|vram| vram.gpa..vram.gpa.saturating_add(vram.bytes.len()));
             self.log.restart(range)
         };
         if let Err(error) = restarted {
@@ -202,14 +226,19 @@ impl Oracle {
         self.vram.clone_from(&scanout.vram);
         self.situation = scanout.situation;
         self.follow();
-        if let (Some(vram), Some(situation)) = (&self.vram, self.situation) {
+        self.open_screen();
+        self.tally.sums.oracle_ns += elapsed_ns(started);
+    }
+
+    /// Copies the screen that there is now, unless nobody looks at it.
+    fn open_screen(&mut self) {
+        if let (Some(vram), Some(situation), false) = (&self.vram, self.situation, self.paused) {
             match Screen::new(vram.bytes.clone(), situation) {
                 Ok(screen) => self.screen = screen,
                 Err(error) => self.tally.sums.log_error = Some(error.to_string()),
             }
         }
         self.tally.set_screen(self.screen.as_ref().map(Screen::size));
-        self.tally.sums.oracle_ns += elapsed_ns(started);
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use device_model::bus::DoorbellChange;
 use device_model::options::SynthvidOptions;
-use device_model::{Bus, BusParts, Clock, Synthvid};
+use device_model::{Bus, BusParts, Clock, Observer as _, Synthvid};
 use guest_sim::{Milestone, Script, SimConfig, SimGuest, SimWriteLog, VirtualClock};
 use oracle::{Oracle, OracleSettings, SharedOracle, Window, WriteLog, WriteLogError, WrittenPages};
 use vm_memory::GuestMemoryMmap;
@@ -189,4 +189,30 @@ fn channel_that_is_closed_and_opened_again_is_followed() {
     run.smuggle(5, 6, 0x12_3456);
     run.run_for(500 * MS);
     assert_eq!(run.finish().missed_px, 1);
+}
+
+#[test]
+fn paused_oracle_follows_no_writes_and_resumes_with_the_screen_as_it_is() {
+    for device in DEVICES {
+        let mut run = Run::new(Script::Idle, device);
+        run.run_for(1_000 * MS);
+        run.oracle.with(|oracle| oracle.pause(run.clock.now_ns()));
+        run.finish();
+        run.smuggle(1023, 767, 0x12_3456);
+        assert!(run.guest.memory().writes().take().is_empty(), "{device}: nothing is logged");
+        run.run_for(500 * MS);
+        assert_eq!(run.oracle.with(|oracle| oracle.deadline_ns()), None, "{device}");
+        let window = run.finish();
+        assert_eq!((window.looks, window.changed_px, window.missed_px), (0, 0, 0), "{device}");
+
+        run.oracle.with(|oracle| oracle.resume(run.clock.now_ns()));
+        run.run_for(500 * MS);
+        let window = run.finish();
+        assert!(window.looks > 10, "{device}");
+        assert_eq!(window.missed_px, 0, "{device}: what changed meanwhile is seen by nobody");
+        assert!(window.changed_px > 0, "{device}: the cursor blinks");
+        run.smuggle(1023, 767, 0x65_4321);
+        run.run_for(500 * MS);
+        assert_eq!(run.finish().missed_px, 1, "{device}");
+    }
 }

@@ -231,6 +231,12 @@ fn picture_that_is_no_png_is_left_out() {
 /// Checks what every trace must hold to, and returns its events.
 fn check_trace(text: &str) -> Vec<Value> {
     let document: Value = serde_json::from_str(text).expect("JSON");
+    let top: Vec<&String> = document.as_object().expect("an object").keys().collect();
+    assert_eq!(top, ["displayTimeUnit", "otherData", "traceEvents"]);
+    assert!(
+        ["ms", "ns"].iter().any(|unit| document["displayTimeUnit"] == *unit),
+        "the format knows no other"
+    );
     let events = document["traceEvents"].as_array().expect("events").clone();
     let mut last = 0.0;
     let mut open = Vec::new();
@@ -239,6 +245,10 @@ fn check_trace(text: &str) -> Vec<Value> {
         let phase = event["ph"].as_str().expect("a phase");
         let ts = event["ts"].as_f64().expect("a time");
         assert!(event["pid"].is_u64() && event["tid"].is_u64(), "{event}");
+        let known = ["name", "ph", "ts", "pid", "tid", "s", "args"];
+        let keys = event.as_object().expect("an object").keys();
+        assert!(keys.into_iter().all(|key| known.contains(&key.as_str())), "{event}");
+        assert_eq!(event.get("s").is_some(), phase == "i", "only an instant has a scope: {event}");
         assert!(ts >= last, "{event} after {last}");
         last = ts;
         match phase {
@@ -246,7 +256,10 @@ fn check_trace(text: &str) -> Vec<Value> {
             "E" => assert_eq!(open.pop(), Some(name)),
             "C" => assert!(event["args"]["value"].is_number(), "{event}"),
             "i" => assert_eq!(event["s"], "t", "{event}"),
-            "M" => assert!(event["args"]["name"].is_string(), "{event}"),
+            "M" => {
+                assert!(["process_name", "thread_name"].contains(&name), "{event}");
+                assert!(event["args"]["name"].is_string(), "{event}");
+            }
             _ => panic!("{event}"),
         }
     }

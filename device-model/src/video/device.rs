@@ -3,7 +3,8 @@
 use surface::{Cursor, Surface, VramMapper};
 use synthvid::{
     DirtRects, DirtVerdict, Features, Mode, ModeList, ModeListError, ProtocolFault, Rect, Situation, Size,
-    Vsp, VspAction, VspConfig, wire::MessageType,
+    Vsp, VspAction, VspConfig,
+    wire::{Dirt, DirtRect, HEADER_BYTES, MessageType},
 };
 use thiserror::Error;
 use vmbus::server::{OfferParams, PipeMode};
@@ -21,6 +22,12 @@ use crate::options::{Repaint, SynthvidOptions};
 const INTERFACE: Guid = Guid::from_u128(0xda0a7802_e377_4aac_8e77_0558eb1073f8);
 /// Our instance of it; any unique value does.
 const INSTANCE: Guid = Guid::from_u128(0x6b8c9d2e_51f4_4c0a_9a37_2f61d0c4b8e5);
+
+/// Payload of a DIRT of one rectangle, as Linux sends it: 64 bytes of ring with descriptor and trailer.
+#[expect(clippy::cast_possible_truncation, reason = "34 bytes")]
+const DIRT_PACKET_BYTES: u32 =
+    (pipe::HEADER_SIZE + HEADER_BYTES + size_of::<Dirt>() + size_of::<DirtRect>()) as u32;
+const _: () = assert!(DIRT_PACKET_BYTES == 34, "what Linux sends");
 
 /// The options do not describe a device that can be offered.
 #[derive(Debug, Error)]
@@ -348,6 +355,10 @@ impl ChannelDevice for Synthvid {
             pipe: PipeMode::Message,
             mmio_megabytes: u16::try_from(self.options.vram_bytes >> 20).unwrap_or(u16::MAX),
         }
+    }
+
+    fn expected_packet_bytes(&self) -> Option<u32> {
+        Some(DIRT_PACKET_BYTES)
     }
 
     fn opened(&mut self, context: &mut DeviceContext<'_>) {

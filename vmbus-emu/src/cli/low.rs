@@ -148,6 +148,14 @@ pub(super) struct Measure {
     /// Run each workload a second time while the host wants no DIRT: what the refresh traffic costs the guest.
     #[arg(long)]
     pub(super) cost: bool,
+    /// Measure each workload so many times in the same guest, 1 to 100: how far the counts agree.
+    #[arg(long, value_name = "N")]
+    pub(super) repeat: Option<u32>,
+    /// Do each workload with the oracle and without it in turn, so many rounds, 1 to 100 (4 if none is given): what the
+    /// oracle costs, as a ratio. It says something of workloads without a pace, such as flood.
+    #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "4", require_equals = true,
+          conflicts_with = "no_oracle")]
+    pub(super) oracle_overhead: Option<u32>,
     /// Write everything into this directory: report.json, report.html, heat maps, pictures, trace.json, console.log.
     #[arg(long, value_name = "DIR", visible_alias = "out")]
     pub(super) report: Option<PathBuf>,

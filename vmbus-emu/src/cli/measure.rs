@@ -18,6 +18,8 @@ use crate::exit::ExitError;
 const SCALE_MAX: u32 = 1000;
 /// How long a measurement may take if nothing is said, in seconds: all workloads in the KVM lab.
 const TIMEOUT: u64 = 900;
+/// Most windows of one workload, and most rounds with and without the oracle.
+const PASSES_MAX: u32 = 100;
 /// Longest grace time in milliseconds.
 const GRACE_MAX: u64 = 10_000;
 
@@ -40,6 +42,10 @@ pub(crate) struct MeasureArgs {
     pub(crate) grace: Option<Duration>,
     /// Each workload once more while no dirt is wanted.
     pub(crate) cost: bool,
+    /// So many windows of each workload, if not one.
+    pub(crate) repeat: Option<u32>,
+    /// So many rounds of each workload with and without the oracle.
+    pub(crate) oracle_overhead: Option<u32>,
 }
 
 /// A budget of the user's.
@@ -60,6 +66,12 @@ impl TryFrom<low::Measure> for MeasureArgs {
         in_range("--scale", u64::from(measure.scale), 1, u64::from(SCALE_MAX))?;
         if let Some(grace) = measure.grace {
             in_range("--grace", grace, 1, GRACE_MAX)?;
+        }
+        for (option, passes) in [("--repeat", measure.repeat), ("--oracle-overhead", measure.oracle_overhead)]
+        {
+            if let Some(passes) = passes {
+                in_range(option, u64::from(passes), 1, u64::from(PASSES_MAX))?;
+            }
         }
         let budget = measure.budget.map(|path| read_budget(path, &workloads)).transpose()?;
         if measure.machine.initrd.is_some() {
@@ -89,6 +101,8 @@ impl TryFrom<low::Measure> for MeasureArgs {
             oracle: !measure.no_oracle,
             grace: measure.grace.map(Duration::from_millis),
             cost: measure.cost,
+            repeat: measure.repeat,
+            oracle_overhead: measure.oracle_overhead,
         })
     }
 }

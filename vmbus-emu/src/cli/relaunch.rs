@@ -99,6 +99,12 @@ impl MeasureArgs {
         if let Some(grace) = self.grace {
             option("grace", grace.as_millis().to_string());
         }
+        if let Some(repeat) = self.repeat {
+            option("repeat", repeat.to_string());
+        }
+        if let Some(rounds) = self.oracle_overhead {
+            option("oracle-overhead", rounds.to_string());
+        }
         if let Some(budget) = &self.budget {
             option("budget", absolute(&budget.path)?);
         }

@@ -372,6 +372,8 @@ fn arguments_read_back_as_the_same_measurement() {
     for more in [
         vec![],
         vec!["--workload=box,idle", "--scale=20", "--seed=7", "--grace=250", "--cost"],
+        vec!["--repeat=10", "--oracle-overhead"],
+        vec!["--oracle-overhead=7"],
         vec!["--no-oracle", "--budget", &budget, "--report", out.to_str().unwrap(), "--generation=2"],
     ] {
         let line: Vec<&str> = guest.into_iter().chain(more).collect();

@@ -26,8 +26,8 @@ pub(crate) fn execute(args: &CompareArgs, progress: &Progress) -> Result<(), Exi
 }
 
 fn verdict(fail_on: Option<FailOn>, comparison: &Comparison) -> Result<(), ExitError> {
-    if fail_on == Some(FailOn::Worse) && comparison.worse() {
-        let worse: Vec<String> = table::worse(comparison).collect();
+    let worse: Vec<String> = table::worse(comparison).collect();
+    if fail_on == Some(FailOn::Worse) && !worse.is_empty() {
         return Err(ExitError::check_failed(format!("B does worse: {}", worse.join("; "))));
     }
     Ok(())

@@ -178,6 +178,11 @@ impl Host {
         }
     }
 
+    /// Whether the guest's ring takes another DIRT of one rectangle.
+    pub(super) fn has_room_for_dirt(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.incoming.has_room_for(34))
+    }
+
     fn drain(&mut self, ring: &mut InRing<GuestRing>, now_ns: u64) -> Result<(), String> {
         let mut buf = vec![0; pipe::HEADER_SIZE + pipe::MAX_MESSAGE];
         let mut drain = ring.drain(DrainLimits::NONE);

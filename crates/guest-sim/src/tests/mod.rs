@@ -285,8 +285,10 @@ fn full_ring_costs_declarations_and_the_guest_goes_on() {
     let stats = pair.guest.stats();
     assert!(stats.dirt_dropped > 0);
     assert!((4_000..=4_031).contains(&stats.dirt_sent), "{}", stats.dirt_sent);
+    assert!(!pair.host.has_room_for_dirt());
     pair.host.asleep = false;
     pair.settle().expect("a guest");
+    assert!(pair.host.has_room_for_dirt());
     assert_eq!(pair.host.dirt.len() as u64, stats.dirt_sent);
 }
 

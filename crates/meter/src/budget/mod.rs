@@ -80,7 +80,9 @@ impl Budget {
         measurement.workloads.iter().flat_map(|workload| self.evaluate_one(workload)).collect()
     }
 
-    fn evaluate_one(&self, workload: &WorkloadResult) -> Vec<Check> {
+    /// The same for one workload.
+    #[must_use]
+    pub fn evaluate_one(&self, workload: &WorkloadResult) -> Vec<Check> {
         let name = &workload.name;
         if let Some(reason) = &workload.not_run {
             let named = self.of(name).is_some();

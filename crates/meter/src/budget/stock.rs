@@ -49,6 +49,18 @@ mod tests {
     }
 
     #[test]
+    fn drivers_with_a_bounded_rate_never_fill_their_ring() {
+        for (driver, release, limit) in [
+            ("hyperv_fb", "6.1.0", Some(0.0)),
+            ("hyperv_drm", "6.19.0", Some(0.0)),
+            ("hyperv_drm", "6.12.0", None),
+        ] {
+            let budget = budget(driver, Some(release)).expect("a known driver");
+            assert_eq!(budget.limit("box", "ring_full"), limit, "{driver} of {release}");
+        }
+    }
+
+    #[test]
     fn rate_of_hyperv_drm_is_bounded_from_the_vblank_timer_on() {
         for (release, limit) in [
             (Some("6.12.117+deb12-amd64"), None),

@@ -73,6 +73,8 @@ pub struct Row {
     pub p: Option<f64>,
     /// B against A.
     pub verdict: Verdict,
+    /// The verdict comes of a tolerance and no test: another run of the same guest may give another one.
+    pub hint: bool,
 }
 
 /// Values of one number in a few words.
@@ -105,10 +107,9 @@ pub enum Verdict {
 }
 
 impl Comparison {
-    /// B does worse in some number.
-    #[must_use]
-    pub fn worse(&self) -> bool {
-        self.rows.iter().any(|row| row.verdict == Verdict::Worse)
+    /// The numbers in which B does worse. A hint is none.
+    pub fn worse(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.verdict == Verdict::Worse && !row.hint)
     }
 }
 
@@ -220,6 +221,7 @@ impl Row {
             change_percent: change,
             p: None,
             verdict: Verdict::NotMeasured,
+            hint: false,
         }
     }
 
@@ -232,6 +234,8 @@ impl Row {
             let apart = (b.median - a.median).abs() > slack;
             verdict(quantity, a.median, b.median, apart)
         };
+        let differs = matches!(self.verdict, Verdict::Better | Verdict::Worse | Verdict::Different);
+        self.hint = differs && quantity.kind != Kind::Mistakes;
     }
 }
 
@@ -287,7 +291,7 @@ fn what_is_not_known(a: &[Measurement], b: &[Measurement], rule: Rule) -> Vec<St
     if rule == Rule::Tolerance {
         limits.push(format!(
             "fewer than {MIN_RUNS} runs of a side: counts are judged by a tolerance, times are not judged; on a loaded host \
-             and in the KVM lab a guest that is late sends fewer messages, so a verdict here is only a hint"
+             and in the KVM lab a guest that is late sends fewer messages, so a verdict here, but for mistakes, is only a hint"
         ));
     }
     let mut unequal = |what: &str, differs: &dyn Fn(&Measurement, &Measurement) -> bool| {

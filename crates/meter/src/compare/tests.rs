@@ -64,7 +64,7 @@ fn guest_against_itself_is_not_distinguishable_in_anything() {
             "{:?}",
             comparison.rows
         );
-        assert!(!comparison.worse());
+        assert_eq!(comparison.worse().count(), 0);
     }
 }
 
@@ -76,7 +76,7 @@ fn three_times_the_messages_are_worse_and_a_third_is_better() {
     assert_eq!((messages.verdict, messages.p), (Verdict::Worse, Some(2.0 / 70.0)));
     assert_eq!(messages.a, Some(Sample { median: 200.0, min: 199.0, max: 201.0 }));
     assert_eq!(messages.change_percent, Some(201.0));
-    assert!(comparison.worse());
+    assert!(comparison.worse().any(|row| row.quantity == "dirt_messages" && !row.hint));
     assert_eq!(row(&compare(&fast, &slow), "dirt_per_s").verdict, Verdict::Better);
 }
 
@@ -91,6 +91,8 @@ fn single_reports_are_judged_by_counts_alone_and_say_so() {
     let comparison = compare(&runs(&[200]), &runs(&[300]));
     assert_eq!(comparison.rule, Rule::Tolerance);
     assert_eq!(row(&comparison, "dirt_messages").verdict, Verdict::Worse);
+    assert!(row(&comparison, "dirt_messages").hint);
+    assert_eq!(comparison.worse().count(), 0, "a hint fails nobody");
     assert_eq!(row(&comparison, "duration_ms").verdict, Verdict::TooFewRuns);
     assert!(comparison.limits[0].starts_with("fewer than 4 runs"), "{:?}", comparison.limits);
     let same = compare(&runs(&[5]), &runs(&[7]));
@@ -105,6 +107,7 @@ fn single_mistake_more_is_worse() {
     without.missed_px = Some(0);
     let comparison = compare(&[measurement(vec![without])], &[measurement(vec![with_mistake])]);
     assert_eq!(row(&comparison, "missed_px").verdict, Verdict::Worse);
+    assert_eq!(comparison.worse().map(|row| row.quantity.as_str()).collect::<Vec<_>>(), ["missed_px"]);
 }
 
 #[test]

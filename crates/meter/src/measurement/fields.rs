@@ -93,6 +93,30 @@ fields! {
     "workloads[].heat.declared", "list of px", "Pixels declared, tile by tile, row by row";
     "workloads[].heat.changed", "list of px", "Pixels changed";
     "workloads[].heat.missed", "list of px", "Pixels missed";
+    "workloads[].repeats.windows", "count", "Windows of this workload (`--repeat`), all of them held to the budget; the other keys are of the first. `repeats` is null if there was one window";
+    "workloads[].repeats.spread_percent", "percent", "Largest spread of DIRT messages, declared pixels and changed pixels";
+    "workloads[].repeats.counts[].quantity", "string", "A count that all windows have, by the name that it has in budgets, without `max_`";
+    "workloads[].repeats.counts[].values", "list", "Its value in each window, in their order";
+    "workloads[].repeats.counts[].min", "number", "Least";
+    "workloads[].repeats.counts[].median", "number", "Median";
+    "workloads[].repeats.counts[].max", "number", "Most";
+    "workloads[].repeats.counts[].spread_percent", "percent", "From the least to the most, in percent of the most; 0 if all are 0";
+    "workloads[].oracle_overhead.rounds", "count", "Passes with the oracle, and as many without it (`--oracle-overhead`); `oracle_overhead` is null without them";
+    "workloads[].oracle_overhead.guest_cpu_ms.with", "list of ms", "Processor time in the guest by its own count, in each pass with the oracle";
+    "workloads[].oracle_overhead.guest_cpu_ms.without", "list of ms", "The same in each pass without it";
+    "workloads[].oracle_overhead.guest_cpu_ms.ratio", "ratio or null", "Median with it by median without";
+    "workloads[].oracle_overhead.guest_cpu_ms.ratio_min", "ratio or null", "Least ratio of a round";
+    "workloads[].oracle_overhead.guest_cpu_ms.ratio_max", "ratio or null", "Largest ratio of a round";
+    "workloads[].oracle_overhead.duration_ms.with", "list of ms", "From the request to the guest's answer, in each pass with the oracle";
+    "workloads[].oracle_overhead.duration_ms.without", "list of ms", "The same in each pass without it";
+    "workloads[].oracle_overhead.duration_ms.ratio", "ratio or null", "Median with it by median without";
+    "workloads[].oracle_overhead.duration_ms.ratio_min", "ratio or null", "Least ratio of a round";
+    "workloads[].oracle_overhead.duration_ms.ratio_max", "ratio or null", "Largest ratio of a round";
+    "workloads[].oracle_overhead.host_cpu_us.with", "list of us", "Processor time of the event thread, the oracle's included, in each pass with the oracle";
+    "workloads[].oracle_overhead.host_cpu_us.without", "list of us", "The same in each pass without it";
+    "workloads[].oracle_overhead.host_cpu_us.ratio", "ratio or null", "Median with it by median without";
+    "workloads[].oracle_overhead.host_cpu_us.ratio_min", "ratio or null", "Least ratio of a round";
+    "workloads[].oracle_overhead.host_cpu_us.ratio_max", "ratio or null", "Largest ratio of a round";
 }
 
 /// The keys as a Markdown table, as `docs/measurement.md` holds it between its first two markers.

@@ -5,12 +5,14 @@
 
 pub mod fields;
 mod quantity;
+mod repeats;
 mod traffic;
 mod workload;
 
 use serde::{Deserialize, Serialize};
 
 pub use quantity::{Better, Kind, QUANTITIES, Quantity};
+pub use repeats::{CountSpread, OracleOverhead, Repeats, WithAndWithout};
 pub use traffic::{SharedTraffic, TrafficWindow, UNWANTED_AFTER_NS};
 pub use workload::{
     Bucket, Costs, Heat, Latencies, MissedArea, Spread, StaleTiles, TimelinePoint, WorkloadResult,

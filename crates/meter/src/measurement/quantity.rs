@@ -71,7 +71,7 @@ const ORACLE: Quantity = Quantity { needs_oracle: true, ..PLAIN };
 const TIME: Quantity = Quantity { kind: Kind::Time, ..PLAIN };
 
 /// Every quantity.
-pub const QUANTITIES: [Quantity; 28] = [
+pub const QUANTITIES: [Quantity; 30] = [
     Quantity {
         name: "dirt_messages",
         unit: "DIRT",
@@ -271,6 +271,21 @@ pub const QUANTITIES: [Quantity; 28] = [
         unit: "ms",
         meaning: "Time from the workload's request to the guest's answer",
         value: |w| Some(w.duration_ms),
+        ..TIME
+    },
+    Quantity {
+        name: "spread",
+        unit: "% between the counts of its windows",
+        meaning: "Spread of DIRT messages, declared and changed pixels over the windows of `--repeat`: from the least to the most, in percent of the most",
+        value: |w| Some(w.repeats.as_ref()?.spread_percent),
+        ..TIME
+    },
+    Quantity {
+        name: "oracle_overhead",
+        unit: "times the guest CPU with the oracle",
+        needs_oracle: true,
+        meaning: "Processor time in the guest with the oracle by that without it (`--oracle-overhead`)",
+        value: |w| w.oracle_overhead.as_ref()?.guest_cpu_ms.ratio,
         ..TIME
     },
 ];

@@ -29,6 +29,7 @@ pub struct TrafficWindow {
     begun_ns: u64,
     unwanted_since_ns: Option<u64>,
     unwanted_dirt: u64,
+    ring_full: u64,
     slice_ns: u64,
     /// DIRT messages and pixels declared.
     slices: Vec<(u64, u64)>,
@@ -68,6 +69,7 @@ impl TrafficWindow {
             max_dirt_in_1s: self.meter.max_dirt_in_1s(),
             unwanted_dirt: self.unwanted_dirt,
             signals: self.meter.signals(),
+            ring_full: (!self.channels.is_empty()).then_some(self.ring_full),
             declared_px: counters.declared_px,
             implied_px: counters.implied_px,
             interval_ms: spread(intervals, 1_000.0),
@@ -138,6 +140,10 @@ impl Observer for TrafficWindow {
         self.meter.doorbell(at_ns, channel, rings);
     }
 
+    fn ring_full(&mut self, _at_ns: u64, channel: ChannelId) {
+        self.ring_full = self.ring_full.saturating_add(u64::from(self.channels.contains(&channel)));
+    }
+
     fn control(&mut self, at_ns: u64, event: &ControlEvent) {
         self.meter.control(at_ns, event);
     }
@@ -182,6 +188,10 @@ impl SharedTraffic {
 impl Observer for SharedTraffic {
     fn doorbell(&mut self, at_ns: u64, channel: ChannelId, rings: u64) {
         self.with(|window| window.doorbell(at_ns, channel, rings));
+    }
+
+    fn ring_full(&mut self, at_ns: u64, channel: ChannelId) {
+        self.with(|window| window.ring_full(at_ns, channel));
     }
 
     fn control(&mut self, at_ns: u64, event: &ControlEvent) {
@@ -240,6 +250,20 @@ mod tests {
         assert_eq!(counted, 1);
         let bar = result.interval_histogram[0];
         assert!(bar.from <= 48.0 && 48.0 < bar.to, "{bar:?}");
+    }
+
+    #[test]
+    fn full_ring_is_counted_for_the_video_channel_and_for_this_window() {
+        let mut window = TrafficWindow::default();
+        assert_eq!(window.result().ring_full, None, "nobody named a channel");
+        window.watch_video_channel(ChannelId(1));
+        window.ring_full(0, ChannelId(1));
+        window.begin(10 * MS);
+        assert_eq!(window.result().ring_full, Some(0));
+        window.ring_full(11 * MS, ChannelId(1));
+        window.ring_full(11 * MS, ChannelId(2));
+        window.ring_full(12 * MS, ChannelId(1));
+        assert_eq!(window.result().ring_full, Some(2));
     }
 
     #[test]

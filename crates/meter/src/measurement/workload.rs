@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{OracleOverhead, Repeats};
+
 /// What one workload did. Counts are of this workload alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadResult {
@@ -68,6 +70,11 @@ pub struct WorkloadResult {
     pub timeline: Vec<TimelinePoint>,
     /// Traffic over the screen, in tiles; null without a screen.
     pub heat: Option<Heat>,
+
+    /// How far this window, which is the first, and those after it agree; null if there was only one.
+    pub repeats: Option<Repeats>,
+    /// What it costs with the oracle and without it; null if nobody asked.
+    pub oracle_overhead: Option<OracleOverhead>,
 }
 
 /// Pixels that changed and were not declared.

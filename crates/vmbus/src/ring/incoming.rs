@@ -88,6 +88,20 @@ impl<M: RingMem> InRing<M> {
         Drain { ring: self, limits, committed, unmasked: false, done: Drained::default() }
     }
 
+    /// Whether the producer finds room for one more in-band packet of `payload_bytes` now, by the rule of Linux: at least
+    /// one byte stays free (`drivers/hv/ring_buffer.c:hv_ringbuffer_write`).
+    ///
+    /// An index that makes no sense counts as room; the next [`Drain`] finds it.
+    #[must_use]
+    pub fn has_room_for(&self, payload_bytes: u32) -> bool {
+        let write = self.mem.load(HeaderField::WriteIndex);
+        let needed = u64::from(payload_bytes).next_multiple_of(u64::from(ALIGN))
+            + u64::from(DESCRIPTOR_SIZE)
+            + u64::from(TRAILER_SIZE);
+        !index_valid(write, self.data_len)
+            || u64::from(self.data_len - used(write, self.read, self.data_len)) > needed
+    }
+
     /// The memory below.
     pub const fn memory(&self) -> &M {
         &self.mem

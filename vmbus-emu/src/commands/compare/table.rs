@@ -49,7 +49,7 @@ pub(super) fn print(comparison: &Comparison) {
 
 /// The numbers in which B does worse, one phrase each.
 pub(super) fn worse(comparison: &Comparison) -> impl Iterator<Item = String> {
-    comparison.rows.iter().filter(|row| row.verdict == Verdict::Worse).map(|row| {
+    comparison.worse().map(|row| {
         let median = |sample: Option<Sample>| sample.map_or_else(String::new, |sample| number(sample.median));
         format!("{} {}: {} after {}", row.workload, row.quantity, median(row.b), median(row.a))
     })
@@ -66,15 +66,25 @@ fn differs(row: &Row) -> bool {
 fn cells(row: &Row) -> [String; 7] {
     let change = row.change_percent.map_or_else(|| "-".to_owned(), |change| format!("{change:+.1} %"));
     let p = row.p.map_or_else(|| "-".to_owned(), |p| format!("{p:.3}"));
-    let verdict = match row.verdict {
+    let verdict = match (row.verdict, row.hint) {
+        (Verdict::Better, true) => "better?",
+        (Verdict::Worse, true) => "worse?",
+        (Verdict::Different, true) => "different?",
+        (verdict, _) => settled(verdict),
+    };
+    [row.workload.clone(), row.quantity.clone(), sample(row.a), sample(row.b), change, p, verdict.to_owned()]
+}
+
+/// A verdict that is no hint.
+fn settled(verdict: Verdict) -> &'static str {
+    match verdict {
         Verdict::Better => "better",
         Verdict::Worse => "WORSE",
         Verdict::Different => "different",
         Verdict::NotDistinguishable => "not distinguishable",
         Verdict::NotMeasured => "not measured",
         Verdict::TooFewRuns => "not judged",
-    };
-    [row.workload.clone(), row.quantity.clone(), sample(row.a), sample(row.b), change, p, verdict.to_owned()]
+    }
 }
 
 fn sample(sample: Option<Sample>) -> String {

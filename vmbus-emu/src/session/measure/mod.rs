@@ -3,6 +3,7 @@
 mod costs;
 mod files;
 mod oracle_result;
+mod passes;
 mod stale;
 mod table;
 mod window;
@@ -14,10 +15,12 @@ use device_model::Clock as _;
 use guest_agent::protocol::Command;
 use meter::budget::Budget;
 use meter::measurement::{Measurement, SCHEMA, Settings, SharedTraffic, WorkloadResult};
+use meter::report::Check;
 use meter::{Meter, SharedMeter, report};
 use oracle::OracleSettings;
 
 use self::files::Pictures;
+use self::passes::LaterWindow;
 use self::workload::Measuring;
 use super::agent::Agent;
 use super::checks;
@@ -49,7 +52,7 @@ pub(crate) fn run(args: &MeasureArgs, kvm: report::Kvm, progress: &Progress) -> 
 
     let mut outcome = Outcome::default();
     let mut pictures = Pictures::default();
-    let workloads = {
+    let (workloads, later) = {
         let mut stage = Stage {
             agent: Agent::new(vm.machine().agent().clone()),
             clock: vm.clock(),
@@ -63,16 +66,19 @@ pub(crate) fn run(args: &MeasureArgs, kvm: report::Kvm, progress: &Progress) -> 
             repaint: args.run.video.repaint,
             repeat: None,
         };
-        let workloads = stage.measure(&mut Measuring {
+        let mut measuring = Measuring {
             args,
             grace: Duration::from_nanos(judging.grace_ns),
             traffic: &traffic,
             pictures: &mut pictures,
             outcome: &mut outcome,
-        })?;
+            later: Vec::new(),
+        };
+        let workloads = stage.measure(&mut measuring)?;
+        let later = measuring.later;
         // A guest that is gone already cannot be asked; how it went is known then.
         let _ = stage.agent.tell(Command::PowerOff);
-        workloads
+        (workloads, later)
     };
     run::wait_for_power_off(&mut vm);
     vm.stop()?;
@@ -93,7 +99,7 @@ pub(crate) fn run(args: &MeasureArgs, kvm: report::Kvm, progress: &Progress) -> 
         checks: report.checks,
         limits,
     };
-    judge(&mut measurement, args);
+    judge(&mut measurement, &later, args);
     if let Some(directory) = args.run.results.directory() {
         files::write(directory, &measurement, &pictures)?;
         progress.done(&directory.display().to_string());
@@ -117,7 +123,7 @@ const LIMITS: [&str; 4] = [
     "a pixel that changed and changed back between two looks at the log is not seen",
     "what the guest drew and never copied to its VRAM is not seen by the oracle; stale_tiles finds it where the guest can say what it drew",
     "written_pages are pages of 4 KiB, 1024 pixels each: they are not pixels that changed",
-    "messages that the guest dropped because its ring was full never reach the host and are not counted",
+    "messages that the guest dropped because its ring was full never reach the host and are not counted; ring_full says how often there was no room for one when the host looked",
 ];
 
 fn oracle_settings(args: &MeasureArgs, kvm: report::Kvm) -> OracleSettings {
@@ -139,7 +145,7 @@ fn settings(args: &MeasureArgs, judging: &OracleSettings) -> Settings {
 }
 
 /// Adds a check for each limit of the budget, the user's or the driver's.
-fn judge(measurement: &mut Measurement, args: &MeasureArgs) {
+fn judge(measurement: &mut Measurement, later: &[LaterWindow], args: &MeasureArgs) {
     let (driver, kernel) = (measurement.guest.driver.as_deref(), measurement.guest.kernel.as_deref());
     let budget = match &args.budget {
         Some(file) => Some(file.budget.clone()),
@@ -148,12 +154,24 @@ fn judge(measurement: &mut Measurement, args: &MeasureArgs) {
     };
     match budget {
         Some(budget) => {
-            let checks = budget.evaluate(measurement);
+            let mut checks = budget.evaluate(measurement);
+            for LaterWindow { label, result } in later {
+                hold_to(&mut checks, label, budget.evaluate_one(result));
+            }
             measurement.checks.extend(checks);
         }
         None => {
             let driver = driver.unwrap_or("the driver");
             measurement.limits.push(format!("there is no budget for {driver}: nothing bounds its traffic"));
+        }
+    }
+}
+
+/// A limit that the first window kept, and the one called `label` did not, is broken.
+fn hold_to(checks: &mut [Check], label: &str, of_window: Vec<Check>) {
+    for broken in of_window.into_iter().filter(|check| !check.passed) {
+        if let Some(check) = checks.iter_mut().find(|check| check.passed && check.name == broken.name) {
+            *check = Check { detail: format!("{} ({label})", broken.detail), ..broken };
         }
     }
 }
@@ -172,5 +190,22 @@ impl Stage<'_, '_> {
             }
         }
         Ok(workloads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_that_only_a_later_window_breaks_is_broken_and_the_window_is_named() {
+        let check = |name: &str, passed| Check { name: name.into(), passed, detail: name.to_uppercase() };
+        let mut checks = vec![check("box.a", true), check("box.b", false), check("box.c", true)];
+        let window = vec![check("box.a", true), check("box.b", false), check("box.c", false)];
+        hold_to(&mut checks, "window 2 of 3", window);
+        hold_to(&mut checks, "window 3 of 3", vec![check("box.c", false)]);
+        let told: Vec<(bool, &str)> =
+            checks.iter().map(|check| (check.passed, check.detail.as_str())).collect();
+        assert_eq!(told, [(true, "BOX.A"), (false, "BOX.B"), (false, "BOX.C (window 2 of 3)")]);
     }
 }

@@ -1,7 +1,7 @@
 //! What the user reads at the end: a line for each workload, the checks, and the verdict.
 
 use comfy_table::{CellAlignment, Table, presets};
-use meter::measurement::{Measurement, Quantity, WorkloadResult};
+use meter::measurement::{Measurement, Quantity, WithAndWithout, WorkloadResult};
 
 use crate::exit::ExitError;
 
@@ -47,11 +47,50 @@ pub(super) fn print(measurement: &Measurement) {
             println!("{}: not run: {reason}", workload.name);
         }
     }
+    for workload in &measurement.workloads {
+        passes(workload);
+    }
     for check in measurement.checks.iter().filter(|check| !check.passed) {
         println!("FAIL {}", check.detail);
     }
     let passed = measurement.checks.iter().filter(|check| check.passed).count();
     println!("{passed} of {} checks passed", measurement.checks.len());
+}
+
+/// What several passes of one workload came to.
+fn passes(workload: &WorkloadResult) {
+    if let Some(repeats) = &workload.repeats {
+        println!("\n{}, {} windows, spread {:.1} %:", workload.name, repeats.windows, repeats.spread_percent);
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["count", "least", "median", "most", "spread %"]);
+        for count in repeats.counts.iter().filter(|count| count.max > 0.0) {
+            let numbers = [count.min, count.median, count.max, count.spread_percent];
+            let cells = numbers.map(|value| number(Some(value)));
+            table.add_row(std::iter::once(count.quantity.clone()).chain(cells));
+        }
+        for column in 1..5 {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        println!("{table}");
+    }
+    if let Some(overhead) = &workload.oracle_overhead {
+        let ratio = |of: &WithAndWithout| match (of.ratio, of.ratio_min, of.ratio_max) {
+            (Some(ratio), Some(min), Some(max)) => format!("{ratio:.3} ({min:.3} - {max:.3})"),
+            (Some(ratio), ..) => format!("{ratio:.3}"),
+            _ => "not measured".to_owned(),
+        };
+        println!(
+            "\n{}, with the oracle by without it, {} rounds: guest CPU {}, duration {}, host CPU {}",
+            workload.name,
+            overhead.rounds,
+            ratio(&overhead.guest_cpu_ms),
+            ratio(&overhead.duration_ms),
+            ratio(&overhead.host_cpu_us)
+        );
+    }
 }
 
 fn row(workload: &WorkloadResult) -> Vec<String> {

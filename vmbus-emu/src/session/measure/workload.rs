@@ -8,6 +8,7 @@ use guest_agent::workload::Workload;
 use meter::measurement::{SharedTraffic, WorkloadResult};
 
 use super::files::Pictures;
+use super::passes::{LaterWindow, Pass};
 use crate::cli::{MeasureArgs, WorkloadChoice};
 use crate::progress::Phase;
 use crate::session::agent::AgentSilence;
@@ -25,10 +26,12 @@ pub(super) struct Measuring<'a> {
     pub(super) traffic: &'a SharedTraffic,
     pub(super) pictures: &'a mut Pictures,
     pub(super) outcome: &'a mut Outcome,
+    /// Windows of `--repeat` after each workload's first.
+    pub(super) later: Vec<LaterWindow>,
 }
 
 /// How the guest came out of a workload.
-enum Ended {
+pub(super) enum Ended {
     /// It did it.
     Done(Option<WorkloadDone>),
     /// It could not, and goes on.
@@ -51,7 +54,7 @@ impl Stage<'_, '_> {
             }
             self.progress.begin(Phase::Workload);
             self.progress.note(&format!("{name}, {} of {}", index + 1, choices.len()));
-            match self.workload(choice, measuring) {
+            match self.passes(choice, measuring) {
                 Ok(result) => {
                     self.progress.done(&summary(&result));
                     results.push(result);
@@ -82,18 +85,23 @@ impl Stage<'_, '_> {
             .then(|| "with VRAM in the guest's RAM this driver's mmap corrupts the guest's memory".to_owned())
     }
 
-    /// One workload, measured.
-    fn workload(
+    /// One window of a workload, measured.
+    pub(super) fn workload(
         &mut self,
         choice: &WorkloadChoice,
         measuring: &mut Measuring<'_>,
+        pass: Pass,
     ) -> Result<WorkloadResult, Stop> {
         let (name, workload, args) = (choice.to_string(), choice.workload(), measuring.args);
-        // An empty console without a cursor, whatever the one before left behind.
-        self.ask(Command::Console { lines: 0 })?;
-        let restless = !self.rest(Duration::ZERO)?;
+        let label = pass.label(&name);
+        self.clear_console()?;
+        // As long as a refresh may take: the console's own, of a guest that is late, is not the workload's.
+        let restless = !self.rest(measuring.grace)?;
         if restless {
-            measuring.outcome.left_out.push(format!("{name}: the screen never came to rest before it began"));
+            measuring
+                .outcome
+                .left_out
+                .push(format!("{label}: the screen never came to rest before it began"));
         }
         let window = self.begin_window(measuring.traffic)?;
         let asked = Instant::now();
@@ -108,7 +116,7 @@ impl Stage<'_, '_> {
                 if let Some(done) = done {
                     result.operations = Some(done.operations);
                     result.costs.guest_cpu_ms = done.cpu_ms;
-                    let note = |note| format!("{name}: {note}");
+                    let note = |note| format!("{label}: {note}");
                     measuring.outcome.left_out.extend(done.note.map(note));
                 }
             }
@@ -125,20 +133,29 @@ impl Stage<'_, '_> {
         if result.not_run.is_none() && workload != Workload::Cursor && !restless {
             result.stale = self.stale_tiles(picture.as_ref())?;
         }
-        if let Some(picture) = picture {
+        if let (Some(picture), 1) = (picture, pass.number) {
             measuring.pictures.keep(&name, picture);
         }
-        if workload == Workload::Kms {
-            self.ask(Command::KmsRelease)?;
-        }
-        if args.cost && self.dirt_wanted && result.not_run.is_none() {
-            self.unwanted_pass(workload, measuring, &mut result)?;
-        }
+        self.release_screen(workload)?;
         Ok(result)
     }
 
+    /// An empty console without a cursor, whatever the workload before left behind.
+    pub(super) fn clear_console(&mut self) -> Result<(), Stop> {
+        self.ask(Command::Console { lines: 0 })?;
+        Ok(())
+    }
+
+    /// Gives the screen back to the console after a workload that holds it.
+    pub(super) fn release_screen(&mut self, workload: Workload) -> Result<(), Stop> {
+        if workload == Workload::Kms {
+            self.ask(Command::KmsRelease)?;
+        }
+        Ok(())
+    }
+
     /// The same once more while the host wants no DIRT: what the guest does for its refresh traffic is the difference.
-    fn unwanted_pass(
+    pub(super) fn unwanted_pass(
         &mut self,
         workload: Workload,
         measuring: &mut Measuring<'_>,
@@ -159,16 +176,14 @@ impl Stage<'_, '_> {
             result.costs.unwanted_duration_ms = Some(duration.as_secs_f64() * 1e3);
             result.costs.unwanted_guest_cpu_ms = done.cpu_ms;
         }
-        if workload == Workload::Kms {
-            self.ask(Command::KmsRelease)?;
-        }
+        self.release_screen(workload)?;
         self.vm.events().with_video(|video| video.want_dirt(true))?;
         self.rest(Duration::ZERO)?;
         Ok(())
     }
 
     /// Lets the guest do it.
-    fn perform(&mut self, workload: Workload, args: &MeasureArgs) -> Result<Ended, Stop> {
+    pub(super) fn perform(&mut self, workload: Workload, args: &MeasureArgs) -> Result<Ended, Stop> {
         let command = Command::Workload { workload, seed: args.seed, scale_percent: args.scale_percent };
         let mut done = None;
         let Self { agent, vm, until, .. } = self;

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::measurement::{
-    Bucket, Costs, Heat, Measurement, MissedArea, SCHEMA, Settings, StaleTiles, TimelinePoint, WorkloadResult,
+    Bucket, Costs, CountSpread, Heat, Measurement, MissedArea, OracleOverhead, Repeats, SCHEMA, Settings,
+    StaleTiles, TimelinePoint, WorkloadResult,
 };
 use crate::meter::Meter;
 use crate::report::{Check, Guest, Host, Kvm, Report, Synic};
@@ -33,6 +34,8 @@ fn full() -> Measurement {
         costs: Costs { exits_by_reason: BTreeMap::from([("io_exits".into(), 1)]), ..Costs::default() },
         timeline: vec![TimelinePoint::default()],
         heat: Some(Heat::default()),
+        repeats: Some(Repeats { counts: vec![CountSpread::default()], ..Repeats::default() }),
+        oracle_overhead: Some(OracleOverhead::default()),
         ..WorkloadResult::default()
     };
     workload.latency_us.doorbell_to_surface_histogram = bars.clone();

@@ -7,7 +7,7 @@ mod threads;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{DrainLimits, Drained, HeapRing, InRing, OutPacket, OutRing, RingMem, WriteError};
+use super::{DrainLimits, Drained, HeaderField, HeapRing, InRing, OutPacket, OutRing, RingMem, WriteError};
 use crate::packet::{FLAG_COMPLETION_REQUESTED, PacketKind};
 
 fn pair(data_len: u32) -> (OutRing<HeapRing>, InRing<HeapRing>) {
@@ -50,6 +50,39 @@ fn packet_is_read_as_it_was_written() {
     assert_eq!((packet.kind, packet.payload), (PacketKind::Completion, &[][..]));
     assert_eq!(drain.next_packet(&mut buf), Ok(None));
     assert_eq!(drain.finish(), Drained { packets: 2, bytes: 32 + 24, more: false, signal_producer: false });
+}
+
+#[test]
+fn consumer_sees_a_ring_without_room_when_its_producer_does() {
+    const DIRT: u32 = 34;
+    let (mut out, mut incoming) = pair(4096);
+    let dirt = [0xab; DIRT as usize];
+    let mut sent = 0;
+    while incoming.has_room_for(DIRT) {
+        assert!(out.write(&OutPacket::in_band(&[&dirt])).is_ok(), "there was room after {sent}");
+        sent += 1;
+    }
+    // The last 64 of 4096 bytes stay free: a full ring would look like an empty one.
+    assert_eq!(sent, 63);
+    assert!(matches!(
+        out.write(&OutPacket::in_band(&[&dirt])),
+        Err(WriteError::Full { needed: 64, free: 64 })
+    ));
+    assert!(incoming.has_room_for(32), "56 bytes with descriptor and trailer");
+    assert_eq!(read_all(&mut incoming).0.len(), 63);
+    assert!(incoming.has_room_for(DIRT));
+    assert!(!incoming.has_room_for(u32::MAX));
+}
+
+#[test]
+fn index_without_sense_is_no_full_ring() {
+    let ring = HeapRing::new(4096);
+    let mut incoming = InRing::open(ring.clone()).expect("fresh ring");
+    for index in [4096, 7, u32::MAX] {
+        ring.store(HeaderField::WriteIndex, index);
+        assert!(incoming.has_room_for(34), "{index}");
+    }
+    assert!(incoming.drain(DrainLimits::NONE).next_packet(&mut [0; 64]).is_err(), "the drain finds it");
 }
 
 #[test]
@@ -154,11 +187,11 @@ fn packet_that_can_never_fit_is_too_long_rather_than_waited_for() {
 fn read_index_is_ours_and_what_the_guest_writes_there_is_ignored() {
     let (mut out, mut incoming) = pair(4096);
     for seed in 0..3 {
-        incoming.memory().store(super::HeaderField::ReadIndex, 0xdead_beef);
+        incoming.memory().store(HeaderField::ReadIndex, 0xdead_beef);
         let sent = payload(16, seed);
         assert!(out.write(&OutPacket::in_band(&[&sent])).is_ok());
         assert_eq!(read_all(&mut incoming).0, [sent]);
-        assert_eq!(incoming.memory().load(super::HeaderField::ReadIndex) as usize, (seed + 1) * 40);
+        assert_eq!(incoming.memory().load(HeaderField::ReadIndex) as usize, (seed + 1) * 40);
     }
 }
 
