@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 pub use quantity::{Better, Kind, QUANTITIES, Quantity};
 pub use traffic::{SharedTraffic, TrafficWindow, UNWANTED_AFTER_NS};
 pub use workload::{
-    Bucket, Costs, Heat, Latencies, MissedArea, Spread, StaleTiles, TimelinePoint, WorkloadResult,
+    Bucket, Costs, Heat, Latencies, MissedArea, Spread, StaleTiles, TimelinePoint, UnwantedPass,
+    WorkloadResult,
 };
 
 use crate::report::{Check, Device, Guest, Host};

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::measurement::{
-    Bucket, Costs, Heat, Measurement, MissedArea, SCHEMA, Settings, StaleTiles, TimelinePoint, WorkloadResult,
+    Bucket, Costs, Heat, Measurement, MissedArea, SCHEMA, Settings, StaleTiles, TimelinePoint, UnwantedPass,
+    WorkloadResult,
 };
 use crate::meter::Meter;
 use crate::report::{Check, Guest, Host, Kvm, Report, Synic};
@@ -31,6 +32,7 @@ fn full() -> Measurement {
         stale: Some(StaleTiles::default()),
         interval_histogram: bars.clone(),
         costs: Costs { exits_by_reason: BTreeMap::from([("io_exits".into(), 1)]), ..Costs::default() },
+        unwanted: Some(UnwantedPass::default()),
         timeline: vec![TimelinePoint::default()],
         heat: Some(Heat::default()),
         ..WorkloadResult::default()
