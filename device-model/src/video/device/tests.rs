@@ -276,7 +276,7 @@ fn vram_is_acknowledged_with_the_guests_context_unless_the_host_is_told_to_misbe
     let said = |keys: &str| acknowledged(&mut misbehaving(keys).0);
     assert_eq!(said("vram-ack=normal"), [7]);
     assert_eq!(said("vram-ack=wrong-context"), [!7]);
-    assert_eq!(said("vram-ack=never"), []);
+    assert!(said("vram-ack=never").is_empty());
 }
 
 #[test]
@@ -287,11 +287,11 @@ fn late_acknowledgement_comes_at_its_time_and_the_guest_may_go_on_before() {
     let situation = [&[0; 8][..], &[1, 1], &[0; 4], &[32], &shape].concat();
     send(&mut video, &mut seen, MessageType::SituationUpdate, &situation);
     tick(&mut video, &mut seen, 11_999_999_999);
-    assert_eq!(acknowledged(&mut video), []);
+    assert!(acknowledged(&mut video).is_empty());
     tick(&mut video, &mut seen, 12_000_000_000);
     assert_eq!(acknowledged(&mut video), [7]);
     tick(&mut video, &mut seen, 24_000_000_000);
-    assert_eq!(acknowledged(&mut video), []);
+    assert!(acknowledged(&mut video).is_empty());
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn late_acknowledgement_of_a_channel_that_was_closed_never_comes() {
     let observer = &mut seen;
     video.closed(&mut DeviceContext { channel, now_ns: 0, doorbell_ns: 0, clock: &clock, observer });
     tick(&mut video, &mut seen, 13_000_000_000);
-    assert_eq!(acknowledged(&mut video), []);
+    assert!(acknowledged(&mut video).is_empty());
 }
 
 #[test]
