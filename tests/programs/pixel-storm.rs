@@ -24,7 +24,8 @@ fn main() -> Result<(), Error> {
     let mut pixels = 0_u64;
     while begun.elapsed() < WRITING {
         let tile = pixels % (columns * rows);
-        let (x, y) = (tile % columns * TILE_PX, tile / columns * TILE_PX);
+        // Another pixel each time round: what an older DIRT names must not be what a later one would have.
+        let (x, y) = (tile % columns * TILE_PX + pixels / (columns * rows) % TILE_PX, tile / columns * TILE_PX);
         screen.seek(SeekFrom::Start(y * stride + x * 4))?;
         // Another colour each time round.
         let colour = 0x0040_4040_u32.wrapping_add(u32::try_from(pixels / (columns * rows)).unwrap_or(0) * 0x0010_2030_u32);

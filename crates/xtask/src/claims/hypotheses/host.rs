@@ -165,7 +165,7 @@ pub(super) fn full_ring(evidence: &Evidence) -> Hypothesis {
         ],
         holds: every(&[
             ran.map(|()| log.is_some()),
-            lost.map(|lost| lost > 0.0),
+            stale.map(|stale| stale > 0.0),
             redrawn.map(|redrawn| redrawn == 0.0),
         ]),
         reports: &["ring-full-hyperv_drm"],
