@@ -189,6 +189,7 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
             let Self { slots, observer, parts, .. } = self;
             let Some(slot) = slots.get_mut(index).filter(|slot| slot.open.is_some()) else { continue };
             let Some(channel) = slot.channel else { continue };
+            let stalled = slot.device.stalled_until_ns().is_some();
             if slot.device.deadline_ns().is_some_and(|due| now_ns >= due) {
                 slot.device.tick(&mut DeviceContext {
                     channel,
@@ -197,6 +198,11 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
                     clock: &*parts.clock,
                     observer,
                 });
+            }
+            let over = slot.device.stalled_until_ns().is_none();
+            if stalled && over {
+                // The guest need not ring again for a ring that was not empty.
+                self.serve(channel, now_ns);
             }
             self.transmit(channel);
         }
@@ -322,6 +328,9 @@ impl<M: GuestMemory + Clone, O: Observer> Bus<M, O> {
         // Before anything is taken out, which makes room.
         if device.expected_packet_bytes().is_some_and(|bytes| !open.has_room_for(bytes)) {
             observer.ring_full(now_ns, channel);
+        }
+        if device.stalled_until_ns().is_some_and(|until| now_ns < until) {
+            return;
         }
         let mut ignored = Vec::new();
         let turn = open.receive(&*parts.signal, &*parts.clock, |payload| {

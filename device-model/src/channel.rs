@@ -43,6 +43,12 @@ pub trait ChannelDevice: Any + Send {
         self.closed(context);
     }
 
+    /// Until when the guest's packets stay in its ring; test equipment, so `None` as a rule. [`ChannelDevice::deadline_ns`] must
+    /// name that time, too: the bus looks into the ring after the tick.
+    fn stalled_until_ns(&self) -> Option<u64> {
+        None
+    }
+
     /// The time that [`ChannelDevice::deadline_ns`] named has come, or passed.
     fn tick(&mut self, context: &mut DeviceContext<'_>);
 

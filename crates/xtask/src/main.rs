@@ -57,8 +57,12 @@ enum Command {
     },
     /// Run real guests on every kind of machine and print what they agreed on, a row each.
     Matrix(matrix::Options),
-    /// Measure what the deferred I/O series claims, in minutes, and write docs/claims.md with the raw reports beside it.
+    /// Measure what the deferred I/O series claims and what reading the drivers suggests, and write docs/claims.md and
+    /// docs/hypotheses.md with the raw reports beside them; an hour in the KVM lab.
     Claims {
+        /// Only make the runs whose name has this text in it; the others' reports stay.
+        #[arg(long, value_name = "TEXT", conflicts_with = "page")]
+        only: Option<String>,
         /// Only write the page again, from the reports that are there.
         #[arg(long)]
         page: bool,
@@ -93,7 +97,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Test { more } => tests_run::execute(&workspace, more),
         Command::Bless { more } => bless::execute(&workspace, more),
         Command::Matrix(options) => matrix::execute(&workspace, options),
-        Command::Claims { page } => claims::execute(&workspace, *page),
+        Command::Claims { page, only } => claims::execute(&workspace, *page, only.as_deref()),
         Command::BenchBoot { more } => bench_boot::execute(&workspace, more),
         Command::Check => checks::execute(&workspace),
         Command::Graph => {

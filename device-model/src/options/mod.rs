@@ -21,6 +21,7 @@
 
 mod error;
 mod input;
+mod misbehaviour;
 mod nearest;
 mod set;
 mod size;
@@ -32,6 +33,7 @@ use core::str::FromStr;
 
 pub use error::{OptionError, OptionMistake};
 pub use input::{KEYBOARD, MOUSE, NoKeys};
+pub use misbehaviour::{Stall, VramAck};
 pub use nearest::nearest;
 pub use set::{DeviceSet, DeviceSetError};
 pub use size::{ByteSize, SizeError};

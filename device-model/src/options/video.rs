@@ -6,6 +6,7 @@ use synthvid::geometry::Size;
 use synthvid::version::{Version, VersionSet};
 
 use super::error::OptionError;
+use super::misbehaviour::{Stall, VramAck};
 use super::size::ByteSize;
 use super::spec::{DeviceSpec, KeySpec, ValueError};
 
@@ -69,6 +70,10 @@ pub struct SynthvidOptions {
     pub repaint: Repaint,
     /// Whether the host asks the guest for DIRT messages.
     pub dirt: bool,
+    /// Test equipment: how VRAM_LOCATION is answered.
+    pub vram_ack: VramAck,
+    /// Test equipment: when the host stops looking into the ring for a while.
+    pub stall: Option<Stall>,
 }
 
 impl SynthvidOptions {
@@ -84,6 +89,12 @@ impl SynthvidOptions {
     /// The mode that is current at first.
     pub fn mode(&self) -> Size {
         self.modes.get(self.default_mode).copied().unwrap_or(DEFAULT_MODE)
+    }
+
+    /// What the host is to do wrong on purpose, in the words of the keys; empty for a host that behaves.
+    pub fn misbehaviour(&self) -> Vec<String> {
+        let ack = (self.vram_ack != VramAck::Normal).then(|| format!("vram-ack={}", self.vram_ack));
+        ack.into_iter().chain(self.stall.map(|stall| format!("stall={stall}"))).collect()
     }
 
     /// Every version that the device accepts: the shipped ones up to [`version`](Self::version).
@@ -144,6 +155,8 @@ impl SynthvidOptions {
             version: keys.version.unwrap_or(Version::V3_5),
             repaint: keys.repaint.unwrap_or_default(),
             dirt: keys.dirt.unwrap_or(true),
+            vram_ack: keys.vram_ack.unwrap_or_default(),
+            stall: keys.stall.flatten(),
         })
     }
 }
@@ -160,6 +173,8 @@ impl Default for SynthvidOptions {
             version: Version::V3_5,
             repaint: Repaint::Implied,
             dirt: true,
+            vram_ack: VramAck::Normal,
+            stall: None,
         }
     }
 }
@@ -178,7 +193,9 @@ impl fmt::Display for SynthvidOptions {
         };
         let dirt = if self.dirt { "on" } else { "off" };
         let Size { width, height } = self.mode();
-        write!(f, "],mode={width}x{height},version={},repaint={repaint},dirt={dirt}", self.version)
+        write!(f, "],mode={width}x{height},version={},repaint={repaint},dirt={dirt}", self.version)?;
+        // A host that behaves needs no word of it.
+        self.misbehaviour().iter().try_for_each(|word| write!(f, ",{word}"))
     }
 }
 
@@ -191,6 +208,8 @@ pub struct SynthvidKeys {
     version: Option<Version>,
     repaint: Option<Repaint>,
     dirt: Option<bool>,
+    vram_ack: Option<VramAck>,
+    stall: Option<Option<Stall>>,
 }
 
 /// The table of `hyperv-synthvid`.
@@ -265,6 +284,26 @@ pub static SYNTHVID: DeviceSpec<SynthvidKeys> = DeviceSpec {
                     "off" => false,
                     _ => return Err(ValueError::not_one_of(&["on", "off"])),
                 });
+                Ok(())
+            },
+        },
+        KeySpec {
+            name: "vram-ack",
+            value: "normal|late:SECONDS|wrong-context|never",
+            default: "normal",
+            doc: "test equipment: how the guest's VRAM location is acknowledged, late by 1 to 60 s",
+            apply: |keys, value| {
+                keys.vram_ack = Some(VramAck::parse(value)?);
+                Ok(())
+            },
+        },
+        KeySpec {
+            name: "stall",
+            value: "off|DIRT:MS",
+            default: "off",
+            doc: "test equipment: after so many DIRT the host leaves the guest's ring alone, once, for 1 to 60000 ms",
+            apply: |keys, value| {
+                keys.stall = Some(Stall::parse(value)?);
                 Ok(())
             },
         },
@@ -364,13 +403,25 @@ mod tests {
         assert_eq!(options.version, Version::V3_2);
         assert_eq!(options.versions(), VersionSet::NONE.with(Version::V3_0).with(Version::V3_2));
         assert_eq!((options.repaint, options.dirt), (Repaint::Strict, false));
+        assert!(options.misbehaviour().is_empty());
+    }
+
+    #[test]
+    fn what_the_host_does_wrong_on_purpose_is_named_by_its_keys() {
+        let options = parse(",vram-ack=wrong-context,stall=2000:5000").unwrap();
+        assert_eq!(options.vram_ack, VramAck::WrongContext);
+        assert_eq!(options.stall, Some(Stall { at_dirt: 2000, ms: 5000 }));
+        assert_eq!(options.misbehaviour(), ["vram-ack=wrong-context", "stall=2000:5000"]);
     }
 
     #[test]
     fn display_reads_back_as_the_same_options() {
-        for keys in
-            ["", ",vram=4M,dirt=off", ",modes=[800x600,640x480],mode=640x480,version=3.0,repaint=strict"]
-        {
+        for keys in [
+            "",
+            ",vram=4M,dirt=off",
+            ",vram-ack=late:12,stall=2000:5000",
+            ",modes=[800x600,640x480],mode=640x480,version=3.0,repaint=strict",
+        ] {
             let options = parse(keys).unwrap();
             assert_eq!(SynthvidOptions::parse(&options.to_string()), Ok(options), "{keys}");
         }
@@ -455,6 +506,8 @@ mod tests {
             (",version=3.1", "not a known value"),
             (",repaint=never", "not a known value"),
             (",dirt=yes", "not a known value"),
+            (",vram-ack=late:61", "seconds 61 is outside 1 to 60"),
+            (",stall=1:60001", "milliseconds 60001 is outside 1 to 60000"),
         ] {
             let error = parse(keys).unwrap_err();
             assert!(matches!(error.mistake(), OptionMistake::BadValue { .. }), "{keys}");

@@ -11,6 +11,7 @@ use vmbus::server::{OfferParams, PipeMode};
 use vmbus::{Guid, pipe};
 
 use super::implied::ImpliedDamage;
+use super::misbehaviour::Misbehaviour;
 use super::overlap::without_overlap;
 use super::scanout::{MappedVram, Scanout};
 use crate::channel::{ChannelDevice, DeviceContext, DeviceFault};
@@ -90,6 +91,7 @@ pub struct Synthvid {
     surface: Surface,
     cursor: Cursor,
     implied: ImpliedDamage,
+    misbehaviour: Misbehaviour,
     /// What the host wants now.
     dirt_wanted: bool,
     /// What the guest was last told since it opened the channel.
@@ -109,6 +111,7 @@ impl Synthvid {
         let vsp = Vsp::new(config);
         Ok(Self {
             implied: ImpliedDamage::new(options.repaint == Repaint::Implied),
+            misbehaviour: Misbehaviour::new(options.vram_ack, options.stall),
             dirt_wanted: options.dirt,
             dirt_told: None,
             vsp,
@@ -235,7 +238,7 @@ impl Synthvid {
         match self.mapper.map(gpa, bytes) {
             Ok(window) => {
                 self.mappings += 1;
-                self.vsp.vram_mapped(true);
+                self.misbehaviour.vram_mapped(&mut self.vsp, context.now_ns);
                 self.implied.note(RepaintCause::VramMoved, context.now_ns);
                 let kind = self.mapper.kind();
                 self.vram = Some(MappedVram { bytes: window, gpa, kind, mapping: self.mappings });
@@ -287,6 +290,7 @@ impl Synthvid {
         let (Some(situation), Some(vram)) = (self.situation, self.vram.clone()) else {
             return Err(DeviceFault::Protocol("DIRT without a screen".into()));
         };
+        self.misbehaviour.dirt(context.now_ns);
         context.observer.take_stock(context.now_ns);
         let bounds = situation.bounds();
         let count = rects.len();
@@ -331,6 +335,7 @@ impl Synthvid {
         self.vsp.reset();
         self.cursor.reset();
         self.implied.clear();
+        self.misbehaviour.channel_closed();
         self.situation = None;
         self.dirt_told = None;
     }
@@ -417,7 +422,12 @@ impl ChannelDevice for Synthvid {
         self.tell_scanout(context.now_ns, context.observer);
     }
 
+    fn stalled_until_ns(&self) -> Option<u64> {
+        self.misbehaviour.stalled_until_ns()
+    }
+
     fn tick(&mut self, context: &mut DeviceContext<'_>) {
+        self.misbehaviour.tick(&mut self.vsp, context.now_ns);
         self.announce_demand(context.now_ns, context.observer);
         if let Some(cause) = self.implied.take_due(context.now_ns) {
             self.repaint(cause, context);
@@ -426,7 +436,7 @@ impl ChannelDevice for Synthvid {
 
     fn deadline_ns(&self) -> Option<u64> {
         let announce = (self.situation.is_some() && self.dirt_told != Some(self.dirt_wanted)).then_some(0);
-        announce.or_else(|| self.implied.deadline_ns())
+        announce.into_iter().chain(self.implied.deadline_ns()).chain(self.misbehaviour.deadline_ns()).min()
     }
 }
 

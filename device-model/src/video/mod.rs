@@ -7,6 +7,7 @@
 
 mod device;
 mod implied;
+mod misbehaviour;
 mod overlap;
 mod scanout;
 

@@ -84,6 +84,13 @@ impl GuestLog {
         LogMark(self.found().total)
     }
 
+    /// How often the guest's kernel has complained so far, and its first complaint; `None` if it never did.
+    pub(crate) fn summary(&self) -> Option<String> {
+        let found = self.found();
+        let first = found.lines.first()?;
+        Some(format!("the guest's log has {} complaints, the first: {first}", found.total))
+    }
+
     /// Whether the guest's kernel has complained of nothing since `mark`, or only of what this kernel is known for; what it is known
     /// for goes to `limitations`, in the kernel's own words.
     pub(crate) fn check(&self, mark: LogMark, driver: Option<&str>, limitations: &mut Vec<String>) -> Check {
@@ -143,7 +150,10 @@ mod tests {
         console(b"[    1.0] Console: switching to colour frame buffer device 128x48\n");
         let mark = log.mark();
         assert!(log.check(mark, None, &mut Vec::new()).passed);
+        assert_eq!(log.summary(), None);
         console(WARNING);
+        let summary = log.summary().unwrap();
+        assert!(summary.starts_with("the guest's log has 1 complaints, the first: "), "{summary}");
         let check = log.check(mark, Some("hyperv_fb"), &mut Vec::new());
         assert!(!check.passed && check.detail.contains("fbsysfs.c:87"), "{}", check.detail);
         assert!(log.check(log.mark(), None, &mut Vec::new()).passed, "it was before this mark");

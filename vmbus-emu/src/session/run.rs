@@ -156,9 +156,16 @@ pub(super) fn build_report(
     report.device.firmware_framebuffer = vm.firmware().map(|firmware| firmware.report()).unwrap_or_default();
     report.exits = vm.exits();
     report.console = report::Console { tail: Some(machine.console().tail_lines(CONSOLE_TAIL_LINES)) };
+    report.limits.extend(test_equipment(args));
     report.limits.extend(outcome.left_out);
     report.checks.extend(outcome.checks);
     report
+}
+
+/// What the host did wrong on purpose, so that the results cannot be taken for those of a good host.
+pub(super) fn test_equipment(args: &RunArgs) -> Vec<String> {
+    let told = |word: &String| format!("test equipment: the host was told to misbehave, {word}");
+    args.video.misbehaviour().iter().map(told).collect()
 }
 
 /// A file that is removed when it is dropped.

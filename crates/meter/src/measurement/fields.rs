@@ -82,6 +82,9 @@ fields! {
     "workloads[].costs.guest_cpu_ms", "ms or null", "Processor time in the guest by its own count, in steps of 10 ms, the drawing program's included";
     "workloads[].costs.unwanted_duration_ms", "ms or null", "`duration_ms` of a second pass while the host wanted no DIRT (`--cost`)";
     "workloads[].costs.unwanted_guest_cpu_ms", "ms or null", "`guest_cpu_ms` of that pass";
+    "workloads[].unwanted.written_pages", "pages or null", "Pages that the guest wrote in that pass; `unwanted` is null without `--cost`";
+    "workloads[].unwanted.changed_px", "px or null", "Pixels whose colour in VRAM changed in that pass";
+    "workloads[].unwanted.dirt_when_wanted_again", "count", "DIRT messages after the host said that it wants them again, while the guest drew nothing";
     "workloads[].timeline[].at_ms", "ms", "Start of a slice of time, from the start of the window";
     "workloads[].timeline[].dirt_messages", "count", "DIRT messages in it";
     "workloads[].timeline[].declared_px", "px", "Pixels declared in it";

@@ -15,7 +15,8 @@ pub use quantity::{Better, Kind, QUANTITIES, Quantity};
 pub use repeats::{CountSpread, OracleOverhead, Repeats, WithAndWithout};
 pub use traffic::{SharedTraffic, TrafficWindow, UNWANTED_AFTER_NS};
 pub use workload::{
-    Bucket, Costs, Heat, Latencies, MissedArea, Spread, StaleTiles, TimelinePoint, WorkloadResult,
+    Bucket, Costs, Heat, Latencies, MissedArea, Spread, StaleTiles, TimelinePoint, UnwantedPass,
+    WorkloadResult,
 };
 
 use crate::report::{Check, Device, Guest, Host};

@@ -66,6 +66,8 @@ pub struct WorkloadResult {
     pub latency_us: Latencies,
     /// What it cost.
     pub costs: Costs,
+    /// A second pass while the host wanted no DIRT, and what came when it wanted DIRT again; null if there was none.
+    pub unwanted: Option<UnwantedPass>,
     /// Traffic over time, in slices of equal length.
     pub timeline: Vec<TimelinePoint>,
     /// Traffic over the screen, in tiles; null without a screen.
@@ -75,6 +77,17 @@ pub struct WorkloadResult {
     pub repeats: Option<Repeats>,
     /// What it costs with the oracle and without it; null if nobody asked.
     pub oracle_overhead: Option<OracleOverhead>,
+}
+
+/// The workload once more while the host wanted no DIRT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnwantedPass {
+    /// Pages that the guest wrote all the same.
+    pub written_pages: Option<u64>,
+    /// Pixels whose value changed all the same.
+    pub changed_px: Option<u64>,
+    /// DIRT messages after the host said that it wants them again, while the guest drew nothing.
+    pub dirt_when_wanted_again: u64,
 }
 
 /// Pixels that changed and were not declared.

@@ -178,6 +178,21 @@ impl Vsp {
         }
     }
 
+    /// Test equipment: VRAM is backed, as with [`Self::vram_mapped`], but no acknowledgement is queued. Gives the context that one
+    /// would carry; `None`, and nothing changes, without a request that waits.
+    pub fn vram_mapped_unacknowledged(&mut self) -> Option<u64> {
+        let VramState::Mapping { user_ctx } = self.vram else { return None };
+        self.vram = VramState::Mapped;
+        Some(user_ctx)
+    }
+
+    /// Test equipment: queues VRAM_LOCATION_ACK with whatever context, if VRAM is mapped.
+    pub fn acknowledge_vram(&mut self, user_ctx: u64) {
+        if self.vram == VramState::Mapped {
+            self.queue(Outgoing::VramLocationAck { user_ctx });
+        }
+    }
+
     /// Queues FEATURE_CHANGE. One that is not yet sent is replaced.
     ///
     /// Before a version is accepted it is held back, and follows VERSION_RESPONSE. When to say what is the caller's

@@ -47,6 +47,11 @@ impl Evidence {
         self.reports.get(name)?.pointer(pointer).filter(|value| !value.is_null())
     }
 
+    /// Whether there is a report of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.reports.contains_key(name)
+    }
+
     /// The text there.
     pub(super) fn text(&self, name: &str, pointer: &str) -> Option<&str> {
         self.value(name, pointer)?.as_str()

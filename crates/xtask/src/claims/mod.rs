@@ -4,8 +4,11 @@
 //! Each claim has its own measurement of Debian's driver and, where the claim is about a difference, one of a driver that is wrong on
 //! purpose. The raw reports go to `docs/claims/`, the page that is made from them to `docs/claims.md`. Verdicts come from the
 //! numbers: a claim that does not hold here is printed as one that does not hold.
+//!
+//! In the same way hypotheses from reading the drivers are measured, and written to `docs/hypotheses.md`.
 
 mod evidence;
+mod hypotheses;
 mod page;
 
 use std::fs;
@@ -48,21 +51,25 @@ const MEASURED: [Measured; 5] = [
 const DEMOS: [(&str, Option<&str>); 2] =
     [("demo-stock", None), ("demo-dirt-when-unwanted", Some("dirt-when-unwanted"))];
 
-/// Measures everything, or with `--page` only writes the page again from the reports that are there.
-pub(crate) fn execute(workspace: &Workspace, page_only: bool) -> Result<(), Failure> {
+/// Measures everything, or what has `only` in its name, or with `--page` only writes the pages again from the reports that are there.
+pub(crate) fn execute(workspace: &Workspace, page_only: bool, only: Option<&str>) -> Result<(), Failure> {
     let reports = workspace.root().join("docs/claims");
     if !page_only {
         setup::execute()?;
-        measure_all(workspace, &reports)?;
+        measure_all(workspace, &reports, only.unwrap_or_default())?;
     }
     let evidence = Evidence::read(&reports)?;
-    let path = workspace.root().join("docs/claims.md");
-    write(&path, page::markdown(&evidence).as_bytes())?;
-    println!("{}", path.display());
+    let pages =
+        [("claims.md", page::markdown(&evidence)), ("hypotheses.md", hypotheses::markdown(&evidence))];
+    for (name, text) in pages {
+        let path = workspace.root().join("docs").join(name);
+        write(&path, text.as_bytes())?;
+        println!("{}", path.display());
+    }
     Ok(())
 }
 
-fn measure_all(workspace: &Workspace, reports: &Path) -> Result<(), Failure> {
+fn measure_all(workspace: &Workspace, reports: &Path, only: &str) -> Result<(), Failure> {
     let mut build = Command::new(workspace.cargo());
     build
         .args(["build", "--locked", "--release", "--package", "vmbus-emu", "--package", "tests"])
@@ -72,25 +79,54 @@ fn measure_all(workspace: &Workspace, reports: &Path) -> Result<(), Failure> {
     let programs = workspace.target().join("release");
     let scratch = workspace.target().join("claims");
     create(reports)?;
-    for Measured { name, driver, workloads } in &MEASURED {
+    create(&scratch)?;
+    for Measured { name, driver, workloads } in MEASURED.iter().filter(|one| one.name.contains(only)) {
         let mut run = Command::new(programs.join("vmbus-emu"));
         run.args(["measure", "--guest", GUEST, "--grace", GRACE_MS, "--workload", workloads, "--report"])
             .arg(scratch.join(name));
         carry_out(run, &programs, *driver, &scratch.join(name), &reports.join(format!("{name}.json")))?;
     }
-    for (name, driver) in DEMOS {
+    for (name, driver) in DEMOS.into_iter().filter(|(name, _)| name.contains(only)) {
         let mut run = Command::new(programs.join("vmbus-emu"));
         run.args(["run", "--guest", GUEST, "--out"]).arg(scratch.join(name));
         carry_out(run, &programs, driver, &scratch.join(name), &reports.join(format!("{name}.json")))?;
     }
     for vcpus in VCPUS {
         let name = format!("boot-{vcpus}");
+        if !name.contains(only) {
+            continue;
+        }
         let mut run = Command::new(programs.join("vmbus-emu"));
         run.args(["run", "--guest", GUEST, "--scenario", "boot", "--cpus", &vcpus.to_string(), "--out"])
             .arg(scratch.join(&name));
         carry_out(run, &programs, None, &scratch.join(&name), &reports.join(format!("{name}.json")))?;
     }
+    hypotheses::program(workspace.root(), &scratch)?;
+    for run in hypotheses::RUNS.iter().filter(|run| run.name.contains(only)) {
+        let (results, kept) = (scratch.join(run.name), reports.join(format!("{}.json", run.name)));
+        let command = run.command(&programs.join("vmbus-emu"), &scratch, &results);
+        carry_out(command, &programs, None, &results, &kept)?;
+        keep_small(&kept, &scratch)?;
+    }
     Ok(())
+}
+
+/// Takes out of a report what no verdict uses and what is most of its bytes, heat maps and timelines, and the directory of this
+/// machine in which a guest's program lies.
+fn keep_small(kept: &Path, scratch: &Path) -> Result<(), Failure> {
+    let text = fs::read_to_string(kept).map_err(|error| io("read", kept, &error))?;
+    let text = text.replace(&format!("{}/", scratch.display()), "");
+    write(kept, &small(text.as_bytes()).map_err(|error| Failure::check(error.to_string()))?)
+}
+
+fn small(text: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut report: Value = serde_json::from_slice(text)?;
+    let workloads = report.get_mut("workloads").and_then(Value::as_array_mut);
+    for workload in workloads.into_iter().flatten().filter_map(Value::as_object_mut) {
+        workload.remove("heat");
+        workload.remove("timeline");
+    }
+    serde_json::to_vec(&report)
 }
 
 /// Runs one measurement and keeps its report. A failed check is a finding and no reason to stop; no report is one.
@@ -145,4 +181,17 @@ fn write(path: &Path, text: &[u8]) -> Result<(), Failure> {
 
 fn io(action: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::cannot_run(format!("cannot {action} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_report_has_lost_its_maps_and_nothing_else() {
+        let text = br#"{"checks":[],"workloads":[{"name":"fill","heat":{"rows":1},"timeline":[{"at_ms":0}],"missed_px":3}]}"#;
+        let kept = String::from_utf8(small(text).unwrap()).unwrap();
+        assert_eq!(kept, r#"{"checks":[],"workloads":[{"missed_px":3,"name":"fill"}]}"#);
+        assert!(small(b"no report").is_err());
+    }
 }

@@ -76,7 +76,7 @@ fn claims(evidence: &Evidence) -> Vec<Claim> {
     ]
 }
 
-fn shown(value: Option<f64>, unit: &str) -> String {
+pub(super) fn shown(value: Option<f64>, unit: &str) -> String {
     match value {
         None => "not measured".to_owned(),
         Some(value) if value.fract() == 0.0 || value >= 1000.0 => {

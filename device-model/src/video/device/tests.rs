@@ -242,3 +242,85 @@ fn mode_that_is_asked_for_is_the_default_of_the_next_answer() {
     assert_eq!(answer[131 + 4 * default..][..4], [0x20, 3, 0x58, 2]);
     assert_eq!(video.options().mode(), Size::new(800, 600));
 }
+
+/// A device with keys, whose guest has declared its VRAM, and the acknowledgements of it: their contexts.
+fn misbehaving(keys: &str) -> (Synthvid, LastDirt) {
+    let options = SynthvidOptions::parse(&format!("hyperv-synthvid,{keys}")).expect("keys are right");
+    let mut video = Synthvid::new(options, Box::new(CountedMapper(Arc::default()))).expect("as above");
+    let mut seen = LastDirt::default();
+    send(&mut video, &mut seen, MessageType::VersionRequest, &words(&[0x0002_0003]));
+    let location = [&7_u64.to_le_bytes()[..], &[1], &[0; 8]].concat();
+    send(&mut video, &mut seen, MessageType::VramLocation, &location);
+    (video, seen)
+}
+
+fn acknowledged(video: &mut Synthvid) -> Vec<u64> {
+    let mut buffer = [0; 4096];
+    let mut contexts = Vec::new();
+    while let Some(len) = video.poll_transmit(&mut buffer) {
+        if buffer[8] == 4 && len == 24 {
+            contexts.push(u64::from_le_bytes(buffer[16..24].try_into().expect("eight bytes")));
+        }
+    }
+    contexts
+}
+
+fn tick(video: &mut Synthvid, seen: &mut LastDirt, now_ns: u64) {
+    let clock = MonotonicClock::default();
+    let channel = ChannelId(1);
+    video.tick(&mut DeviceContext { channel, now_ns, doorbell_ns: now_ns, clock: &clock, observer: seen });
+}
+
+#[test]
+fn vram_is_acknowledged_with_the_guests_context_unless_the_host_is_told_to_misbehave() {
+    let said = |keys: &str| acknowledged(&mut misbehaving(keys).0);
+    assert_eq!(said("vram-ack=normal"), [7]);
+    assert_eq!(said("vram-ack=wrong-context"), [!7]);
+    assert!(said("vram-ack=never").is_empty());
+}
+
+#[test]
+fn late_acknowledgement_comes_at_its_time_and_the_guest_may_go_on_before() {
+    let (mut video, mut seen) = misbehaving("vram-ack=late:12,repaint=strict");
+    assert_eq!(video.deadline_ns(), Some(12_000_000_000));
+    let shape = words(&[WIDTH, HEIGHT, WIDTH * 4]);
+    let situation = [&[0; 8][..], &[1, 1], &[0; 4], &[32], &shape].concat();
+    send(&mut video, &mut seen, MessageType::SituationUpdate, &situation);
+    tick(&mut video, &mut seen, 11_999_999_999);
+    assert!(acknowledged(&mut video).is_empty());
+    tick(&mut video, &mut seen, 12_000_000_000);
+    assert_eq!(acknowledged(&mut video), [7]);
+    tick(&mut video, &mut seen, 24_000_000_000);
+    assert!(acknowledged(&mut video).is_empty());
+}
+
+#[test]
+fn late_acknowledgement_of_a_channel_that_was_closed_never_comes() {
+    let (mut video, mut seen) = misbehaving("vram-ack=late:12");
+    let clock = MonotonicClock::default();
+    let channel = ChannelId(1);
+    let observer = &mut seen;
+    video.closed(&mut DeviceContext { channel, now_ns: 0, doorbell_ns: 0, clock: &clock, observer });
+    tick(&mut video, &mut seen, 13_000_000_000);
+    assert!(acknowledged(&mut video).is_empty());
+}
+
+#[test]
+fn stall_begins_with_its_dirt_ends_at_its_time_and_never_comes_again() {
+    let (mut video, mut seen) = misbehaving("stall=2:5000");
+    let shape = words(&[WIDTH, HEIGHT, WIDTH * 4]);
+    let situation = [&[0; 8][..], &[1, 1], &[0; 4], &[32], &shape].concat();
+    send(&mut video, &mut seen, MessageType::SituationUpdate, &situation);
+    tick(&mut video, &mut seen, 0);
+    let dirt = [&[0, 1][..], &words(&[0, 0, WIDTH, HEIGHT])].concat();
+    send(&mut video, &mut seen, MessageType::Dirt, &dirt);
+    assert_eq!(video.stalled_until_ns(), None);
+    send(&mut video, &mut seen, MessageType::Dirt, &dirt);
+    assert_eq!(video.stalled_until_ns(), Some(5_000_000_000));
+    tick(&mut video, &mut seen, 4_999_999_999);
+    assert_eq!(video.stalled_until_ns(), Some(5_000_000_000));
+    tick(&mut video, &mut seen, 5_000_000_000);
+    assert_eq!(video.stalled_until_ns(), None);
+    send(&mut video, &mut seen, MessageType::Dirt, &dirt);
+    assert_eq!(video.stalled_until_ns(), None);
+}

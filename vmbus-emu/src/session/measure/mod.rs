@@ -86,7 +86,9 @@ pub(crate) fn run(args: &MeasureArgs, kvm: report::Kvm, progress: &Progress) -> 
     outcome.checks.push(vm.end_check());
 
     progress.begin(Phase::Report);
-    let mut limits = std::mem::take(&mut outcome.left_out);
+    let mut limits = run::test_equipment(&args.run);
+    limits.append(&mut outcome.left_out);
+    limits.extend(vm.guest_log().summary());
     let report = build_report(&args.run, kvm, &guest, &vm, &meter, outcome, duration);
     limits.extend(LIMITS.map(str::to_owned));
     let mut measurement = Measurement {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use device_model::VramKind;
 use guest_agent::protocol::{Command, Event, WorkloadDone};
 use guest_agent::workload::Workload;
-use meter::measurement::{SharedTraffic, WorkloadResult};
+use meter::measurement::{SharedTraffic, UnwantedPass, WorkloadResult};
 
 use super::files::Pictures;
 use super::passes::{LaterWindow, Pass};
@@ -177,8 +177,15 @@ impl Stage<'_, '_> {
             result.costs.unwanted_guest_cpu_ms = done.cpu_ms;
         }
         self.release_screen(workload)?;
+        let window = self.begin_window(measuring.traffic)?;
         self.vm.events().with_video(|video| video.want_dirt(true))?;
-        self.rest(Duration::ZERO)?;
+        self.rest(measuring.grace)?;
+        let again = self.end_window(window, measuring.traffic)?;
+        result.unwanted = Some(UnwantedPass {
+            written_pages: second.written_pages,
+            changed_px: second.changed_px,
+            dirt_when_wanted_again: again.dirt_messages,
+        });
         Ok(())
     }
 

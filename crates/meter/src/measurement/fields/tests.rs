@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::measurement::{
     Bucket, Costs, CountSpread, Heat, Measurement, MissedArea, OracleOverhead, Repeats, SCHEMA, Settings,
-    StaleTiles, TimelinePoint, WorkloadResult,
+    StaleTiles, TimelinePoint, UnwantedPass, WorkloadResult,
 };
 use crate::meter::Meter;
 use crate::report::{Check, Guest, Host, Kvm, Report, Synic};
@@ -32,6 +32,7 @@ fn full() -> Measurement {
         stale: Some(StaleTiles::default()),
         interval_histogram: bars.clone(),
         costs: Costs { exits_by_reason: BTreeMap::from([("io_exits".into(), 1)]), ..Costs::default() },
+        unwanted: Some(UnwantedPass::default()),
         timeline: vec![TimelinePoint::default()],
         heat: Some(Heat::default()),
         repeats: Some(Repeats { counts: vec![CountSpread::default()], ..Repeats::default() }),

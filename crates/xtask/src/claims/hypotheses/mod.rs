@@ -1,0 +1,113 @@
+//! Hypotheses from reading the two drivers' source, each with the runs that decide it.
+
+mod drivers;
+mod host;
+mod runs;
+mod traffic;
+
+use std::fmt::Write as _;
+
+pub(super) use runs::{RUNS, program};
+
+use super::evidence::Evidence;
+
+/// A hypothesis, what was measured for it, and whether that bears it out; `None` if something was not measured.
+struct Hypothesis {
+    title: &'static str,
+    says: &'static str,
+    rows: Vec<(String, String)>,
+    holds: Option<bool>,
+    reports: &'static [&'static str],
+}
+
+/// The whole page.
+pub(super) fn markdown(evidence: &Evidence) -> String {
+    let mut page = String::from(HEAD);
+    let all = all(evidence);
+    page.push_str("\n| hypothesis | verdict |\n|---|---|\n");
+    for one in &all {
+        let _ = writeln!(page, "| {} | {} |", one.title, verdict(one.holds));
+    }
+    for one in &all {
+        let _ = writeln!(page, "\n## {}\n\n{}\n\n| measured | |\n|---|---|", one.title, one.says);
+        for (name, value) in &one.rows {
+            let _ = writeln!(page, "| {name} | {value} |");
+        }
+        let _ = writeln!(page, "\nVerdict: **{}**. Raw, and what was run:\n", verdict(one.holds));
+        for name in one.reports {
+            let command = RUNS.iter().find(|run| run.name == *name).map(runs::Run::shown);
+            let command =
+                command.map_or_else(|| "see claims.md".to_owned(), |command| format!("`{command}`"));
+            let link = if evidence.has(name) {
+                format!("[{name}](claims/{name}.json)")
+            } else {
+                format!("{name}, not measured")
+            };
+            let _ = writeln!(page, "- {link}: {command}");
+        }
+    }
+    page
+}
+
+const HEAD: &str = "# Hypotheses from reading the drivers, measured\n\n\
+    Made by `cargo xtask claims` from the reports in `docs/claims/`; every number and every verdict is worked out from them, none is \
+    typed in. `cargo xtask claims --page` makes the page again without measuring, `--only TEXT` measures the runs whose name has TEXT in \
+    it. Reports are kept without their heat maps and timelines, which no verdict uses.\n\n\
+    The guests are Debian's: 6.1-cloud for `hyperv_fb`, 6.1 for `hyperv_drm` before the vblank timer, 7.x with it. Runs in the KVM lab \
+    have one emulated processor, so their times and rates say nothing about a real machine. `vram-ack` and `stall` are test equipment: \
+    they make the host misbehave, and a report says so in its `limits`.\n";
+
+fn verdict(holds: Option<bool>) -> &'static str {
+    match holds {
+        Some(true) => "confirmed",
+        Some(false) => "refuted here",
+        None => "not measured",
+    }
+}
+
+fn all(evidence: &Evidence) -> Vec<Hypothesis> {
+    vec![
+        drivers::write_is_lost(evidence),
+        drivers::no_redraw_when_wanted_again(evidence),
+        drivers::rectangle_beyond_the_screen(evidence),
+        drivers::blit_without_dirt(evidence),
+        drivers::far_pixels(evidence),
+        host::late_or_wrong_ack(evidence),
+        host::late_ack_ends_the_next_wait(evidence),
+        host::fallback(evidence),
+        host::full_ring(evidence),
+        traffic::flood(evidence),
+    ]
+}
+
+/// All of them, if all are known and hold; `None` if one is not known.
+fn every(parts: &[Option<bool>]) -> Option<bool> {
+    parts.iter().copied().collect::<Option<Vec<bool>>>().map(|parts| parts.into_iter().all(|part| part))
+}
+
+fn row(name: impl Into<String>, value: impl Into<String>) -> (String, String) {
+    (name.into(), value.into())
+}
+
+/// What the guest's log says, as the run's report keeps its end.
+fn console<'a>(evidence: &'a Evidence, report: &str, words: &str) -> Option<&'a str> {
+    let lines = evidence.value(report, "/console/tail")?.as_array()?;
+    lines.iter().filter_map(serde_json::Value::as_str).map(str::trim).find(|line| line.contains(words))
+}
+
+/// How many of those lines have `words`; `None` without a log.
+fn console_count(evidence: &Evidence, report: &str, words: &str) -> Option<usize> {
+    let lines = evidence.value(report, "/console/tail")?.as_array()?;
+    Some(lines.iter().filter_map(serde_json::Value::as_str).filter(|line| line.contains(words)).count())
+}
+
+/// A cell of a table: a line of a log.
+fn quoted(line: Option<&str>) -> String {
+    line.map_or_else(
+        || "no such line".to_owned(),
+        |line| format!("`{}`", line.replace('|', "/").replace('`', "'")),
+    )
+}
+
+#[cfg(test)]
+mod tests;
