@@ -10,6 +10,7 @@
 mod evidence;
 mod hypotheses;
 mod page;
+mod section;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,15 +4,9 @@ use std::fmt::Write as _;
 
 use super::VCPUS;
 use super::evidence::Evidence;
+use super::section::{Section, Verdicts};
 
-/// A claim, what was measured for it, and whether that bears it out; `None` if something was not measured.
-struct Claim {
-    title: &'static str,
-    says: &'static str,
-    rows: Vec<(String, String)>,
-    holds: Option<bool>,
-    reports: &'static [&'static str],
-}
+const VERDICTS: Verdicts = Verdicts { kind: "claim", holds: "holds", fails: "does not hold here" };
 
 /// The whole page.
 pub(super) fn markdown(evidence: &Evidence) -> String {
@@ -30,18 +24,11 @@ pub(super) fn markdown(evidence: &Evidence) -> String {
         fact("/device/vram/kind"),
     );
     let claims = claims(evidence);
-    page.push_str("| claim | verdict |\n|---|---|\n");
+    VERDICTS.table(&mut page, &claims);
     for claim in &claims {
-        let _ = writeln!(page, "| {} | {} |", claim.title, verdict(claim.holds));
-    }
-    for claim in &claims {
-        let _ = writeln!(page, "\n## {}\n\n{}\n\n| measured | |\n|---|---|", claim.title, claim.says);
-        for (name, value) in &claim.rows {
-            let _ = writeln!(page, "| {name} | {value} |");
-        }
         let reports: Vec<String> =
             claim.reports.iter().map(|name| format!("[{name}](claims/{name}.json)")).collect();
-        let _ = writeln!(page, "\nVerdict: **{}**. Raw: {}.", verdict(claim.holds), reports.join(", "));
+        VERDICTS.section(&mut page, claim, &format!("Raw: {}.", reports.join(", ")));
     }
     page
 }
@@ -53,15 +40,7 @@ const HEAD: &str = "# What the deferred I/O series claims, measured\n\n\
     `tests/drivers/`; so are the other wrong drivers. Times in the KVM lab are those of an emulated machine: compare them with each \
     other only. Counts of messages and pixels are properties of the protocol and hold anywhere.\n";
 
-fn verdict(holds: Option<bool>) -> &'static str {
-    match holds {
-        Some(true) => "holds",
-        Some(false) => "does not hold here",
-        None => "not measured",
-    }
-}
-
-fn claims(evidence: &Evidence) -> Vec<Claim> {
+fn claims(evidence: &Evidence) -> Vec<Section> {
     vec![
         only_what_changed(evidence),
         small_box(evidence),
@@ -90,11 +69,11 @@ fn row(name: &str, value: Option<f64>, unit: &str) -> (String, String) {
     (name.to_owned(), shown(value, unit))
 }
 
-fn only_what_changed(evidence: &Evidence) -> Claim {
+fn only_what_changed(evidence: &Evidence) -> Section {
     let px = |report| evidence.per_second(report, "idle", "declared_px");
     let messages = |report| evidence.per_second(report, "idle", "dirt_messages");
     let (before, after) = (px("full-refresh-20hz"), px("stock"));
-    Claim {
+    Section {
         title: "An idle screen costs nothing",
         says: "Before the series the driver declared the whole screen 20 times a second, idle or not; after it, only what changed.",
         rows: vec![
@@ -113,12 +92,12 @@ fn only_what_changed(evidence: &Evidence) -> Claim {
     }
 }
 
-fn small_box(evidence: &Evidence) -> Claim {
+fn small_box(evidence: &Evidence) -> Section {
     let px = |report| evidence.per_second(report, "box", "declared_px");
     let changed = evidence.per_second("stock", "box", "changed_px");
     let (before, after) = (px("full-refresh-20hz"), px("stock"));
     let ratio = before.zip(after).map(|(before, after)| before / after.max(1.0));
-    Claim {
+    Section {
         title: "A small box declares a small part of the screen",
         says: "A box of 64 x 64 pixels moves at 30 Hz. Deferred I/O declares whole rows of the screen, so more than the box, and much \
                less than the screen.",
@@ -133,10 +112,10 @@ fn small_box(evidence: &Evidence) -> Claim {
     }
 }
 
-fn at_most_twenty(evidence: &Evidence) -> Claim {
+fn at_most_twenty(evidence: &Evidence) -> Section {
     let busiest = |report, workload| evidence.number(report, workload, "max_dirt_in_1s");
     let (stock, wrong) = (busiest("stock", "video60"), busiest("refresh-60hz", "video60"));
-    Claim {
+    Section {
         title: "At most 20 messages a second",
         says: "The driver's delayed work and deferred I/O each run every HZ/20 jiffies: 12 at HZ=250, so 48 ms and not quite 21 times a \
                second. One of them alone stays at 21 in any second, whatever is drawn.",
@@ -151,11 +130,11 @@ fn at_most_twenty(evidence: &Evidence) -> Claim {
     }
 }
 
-fn last_row(evidence: &Evidence) -> Claim {
+fn last_row(evidence: &Evidence) -> Section {
     let missed = |report| evidence.number(report, "lastrow", "missed_px");
     let changed = |report| evidence.number(report, "lastrow", "changed_px");
     let (stock, wrong) = (missed("stock"), missed("last-row-missing"));
-    Claim {
+    Section {
         title: "The last row is declared, too (v2)",
         says: "The first version passed the last row's number where the row behind it was meant, so the last row of each refresh was \
                never declared.",
@@ -170,7 +149,7 @@ fn last_row(evidence: &Evidence) -> Claim {
     }
 }
 
-fn silence(evidence: &Evidence) -> Claim {
+fn silence(evidence: &Evidence) -> Section {
     let (stock, wrong) = (
         evidence.check("demo-stock", "silent_when_unwanted"),
         evidence.check("demo-dirt-when-unwanted", "silent_when_unwanted"),
@@ -178,7 +157,7 @@ fn silence(evidence: &Evidence) -> Claim {
     let detail = |check: Option<(bool, &str)>| {
         check.map_or_else(|| "not measured".to_owned(), |(_, detail)| detail.to_owned())
     };
-    Claim {
+    Section {
         title: "Nothing while nobody looks (v6)",
         says: "The host says by FEATURE_CHANGE that it wants no dirt, as Hyper-V does when the last window on the machine closes.",
         rows: vec![
@@ -190,7 +169,7 @@ fn silence(evidence: &Evidence) -> Claim {
     }
 }
 
-fn vcpus(evidence: &Evidence) -> Claim {
+fn vcpus(evidence: &Evidence) -> Section {
     let first = |vcpus: u32| {
         evidence.value(&format!("boot-{vcpus}"), "/traffic/first_dirt_ms").and_then(serde_json::Value::as_f64)
     };
@@ -208,7 +187,7 @@ fn vcpus(evidence: &Evidence) -> Claim {
     // What the driver itself needs: from init, which loads it, to its first DIRT.
     let own = |vcpus| first(vcpus).zip(boot(vcpus)).map(|(first, boot)| first - boot);
     let (one, most) = (own(1), own(VCPUS[VCPUS.len() - 1]));
-    Claim {
+    Section {
         title: "No delay with many virtual processors (v4)",
         says: "The fourth version took a lock away that was held with interrupts disabled, because guests with many processors booted \
                slowly. Here: from the start of the guest, whose processors the KVM lab's single one takes in turn, so the whole boot \
@@ -219,11 +198,11 @@ fn vcpus(evidence: &Evidence) -> Claim {
     }
 }
 
-fn shadow_copy(evidence: &Evidence) -> Claim {
+fn shadow_copy(evidence: &Evidence) -> Section {
     let cpu = |report| evidence.number(report, "fill", "costs/guest_cpu_ms");
     let stale = |report| evidence.number(report, "fill", "stale/differing");
     let (with, without) = (cpu("stock"), cpu("no-shadow-copy"));
-    Claim {
+    Section {
         title: "The shadow copy costs the guest time",
         says: "In a Generation 2 guest, and in any whose VRAM is in the MMIO window, the driver draws into a shadow and copies to VRAM \
                before each DIRT. Its commit message argues that the host's gain outweighs this. The same driver without the copy shows a \
@@ -242,11 +221,11 @@ fn shadow_copy(evidence: &Evidence) -> Claim {
     }
 }
 
-fn corners(evidence: &Evidence) -> Claim {
+fn corners(evidence: &Evidence) -> Section {
     let declared = evidence.number("stock", "corners", "declared_px");
     let changed = evidence.number("stock", "corners", "changed_px");
     let ratio = declared.zip(changed).map(|(declared, changed)| declared / changed.max(1.0));
-    Claim {
+    Section {
         title: "Two far pixels declare everything between them",
         says: "No claim of the series but a hypothesis from reading it: deferred I/O declares one band of rows, so two pixels in opposite \
                corners cost the whole screen.",
@@ -260,10 +239,10 @@ fn corners(evidence: &Evidence) -> Claim {
     }
 }
 
-fn write_is_lost(evidence: &Evidence) -> Claim {
+fn write_is_lost(evidence: &Evidence) -> Section {
     let declared = evidence.number("stock", "write", "declared_px");
     let stale = evidence.number("stock", "write", "stale/differing");
-    Claim {
+    Section {
         title: "What write(2) draws is never refreshed",
         says: "A hypothesis from reading the driver: its damage callback for write(2) on /dev/fb0 is empty, so that nothing is copied and \
                nothing declared. The periodic refresh before the series showed such pixels.",
@@ -273,10 +252,10 @@ fn write_is_lost(evidence: &Evidence) -> Claim {
     }
 }
 
-fn close_is_kept(evidence: &Evidence) -> Claim {
+fn close_is_kept(evidence: &Evidence) -> Section {
     let stale = evidence.number("stock", "close", "stale/differing");
     let missed = evidence.number("stock", "close", "missed_px");
-    Claim {
+    Section {
         title: "What was drawn right before close(2) arrives",
         says: "Deferred I/O once lost what a client drew just before it closed the frame buffer (mended by 3efc61d95259 in Linux 5.19).",
         rows: vec![row("stale tiles", stale, ""), row("missed", missed, "px")],

@@ -1,13 +1,13 @@
 //! What the drivers themselves do, whatever the host does.
 
-use super::{Hypothesis, every, row};
+use super::{Section, every, row};
 use crate::claims::evidence::Evidence;
 use crate::claims::page::shown;
 
-pub(super) fn write_is_lost(evidence: &Evidence) -> Hypothesis {
+pub(super) fn write_is_lost(evidence: &Evidence) -> Section {
     let declared = evidence.number("stock", "write", "declared_px");
     let stale = evidence.number("stock", "write", "stale/differing");
-    Hypothesis {
+    Section {
         title: "1. write(2) on /dev/fb0 is never refreshed by hyperv_fb",
         says: "The damage callback for write(2) is empty. Workload `write`.",
         rows: vec![row("declared", shown(declared, "px")), row("stale tiles", shown(stale, ""))],
@@ -16,7 +16,7 @@ pub(super) fn write_is_lost(evidence: &Evidence) -> Hypothesis {
     }
 }
 
-pub(super) fn no_redraw_when_wanted_again(evidence: &Evidence) -> Hypothesis {
+pub(super) fn no_redraw_when_wanted_again(evidence: &Evidence) -> Section {
     let mut rows = Vec::new();
     let mut parts = Vec::new();
     for (driver, report) in [("hyperv_fb", "again-hyperv_fb"), ("hyperv_drm", "again-hyperv_drm")] {
@@ -31,7 +31,7 @@ pub(super) fn no_redraw_when_wanted_again(evidence: &Evidence) -> Hypothesis {
             parts.push(changed.map(|changed| changed > 0.0 || workload == "idle"));
         }
     }
-    Hypothesis {
+    Section {
         title: "2. After FEATURE_CHANGE(dirt=0) and then (dirt=1) neither driver redraws",
         says: "The host says that it wants no dirt, the guest draws, the host says that it wants dirt again, and the guest draws nothing \
                more for at least two seconds. The host waits for a DIRT and repaints nothing by itself (`repaint=strict`).",
@@ -41,7 +41,7 @@ pub(super) fn no_redraw_when_wanted_again(evidence: &Evidence) -> Hypothesis {
     }
 }
 
-pub(super) fn rectangle_beyond_the_screen(evidence: &Evidence) -> Hypothesis {
+pub(super) fn rectangle_beyond_the_screen(evidence: &Evidence) -> Section {
     let report = "800x600-hyperv_fb";
     let mut rows = Vec::new();
     let mut lost = Vec::new();
@@ -59,7 +59,7 @@ pub(super) fn rectangle_beyond_the_screen(evidence: &Evidence) -> Hypothesis {
         );
     }
     let lost = lost.into_iter().collect::<Option<Vec<bool>>>();
-    Hypothesis {
+    Section {
         title: "3. hyperv_fb loses a refresh that reaches beyond the screen, where it could clamp it",
         says: "`hvfb_update_work` leaves without a word if an edge lies beyond the screen. At 800x600 the frame buffer ends 3 KiB into its \
                last page, so a refresh of that page reaches row 601 of 600. If such a rectangle were dropped, the last row would be \
@@ -81,7 +81,7 @@ fn after_mode_set<'a>(evidence: &'a Evidence, report: &str) -> Option<&'a str> {
     told.split_once("the picture is not judged: ").map(|(_, detail)| detail)
 }
 
-pub(super) fn blit_without_dirt(evidence: &Evidence) -> Hypothesis {
+pub(super) fn blit_without_dirt(evidence: &Evidence) -> Section {
     let implied = evidence.check("enable-repaint-implied", "kms_mode_set");
     let strict = after_mode_set(evidence, "enable-repaint-strict");
     let pages = evidence.number("again-hyperv_drm", "lines", "unwanted/written_pages");
@@ -89,7 +89,7 @@ pub(super) fn blit_without_dirt(evidence: &Evidence) -> Hypothesis {
     let unwanted = evidence.number("again-hyperv_drm", "lines", "unwanted_dirt");
     let not_measured = || "not measured".to_owned();
     let unwanted_blit = pages.zip(changed).map(|(pages, changed)| pages > 0.0 && changed > 0.0);
-    Hypothesis {
+    Section {
         title: "4. hyperv_drm blits without DIRT: on enable, and while no dirt is wanted",
         says: "A mode set through KMS writes the whole picture to VRAM. A host that repaints by itself after the new situation then has \
                all of it; one that waits for a DIRT has not. While no dirt is wanted, KVM's log of written pages shows whether VRAM is \
@@ -114,11 +114,11 @@ pub(super) fn blit_without_dirt(evidence: &Evidence) -> Hypothesis {
     }
 }
 
-pub(super) fn far_pixels(evidence: &Evidence) -> Hypothesis {
+pub(super) fn far_pixels(evidence: &Evidence) -> Section {
     let declared = evidence.number("stock", "corners", "declared_px");
     let changed = evidence.number("stock", "corners", "changed_px");
     let ratio = declared.zip(changed).map(|(declared, changed)| declared / changed.max(1.0));
-    Hypothesis {
+    Section {
         title: "5. Two far pixels declare everything between them",
         says: "Deferred I/O declares the full width from the first to the last row that changed. Workload `corners`.",
         rows: vec![

@@ -1,6 +1,6 @@
 //! What the drivers make of a host that answers late or wrongly, refuses a version, or lets the ring fill up.
 
-use super::{Hypothesis, console, console_count, every, quoted, row};
+use super::{Section, console, console_count, every, quoted, row};
 use crate::claims::evidence::Evidence;
 use crate::claims::page::shown;
 
@@ -22,7 +22,7 @@ fn driver(evidence: &Evidence, report: &str) -> String {
         .map_or_else(|| "not measured".to_owned(), |(_, detail)| detail.to_owned())
 }
 
-pub(super) fn late_or_wrong_ack(evidence: &Evidence) -> Hypothesis {
+pub(super) fn late_or_wrong_ack(evidence: &Evidence) -> Section {
     // Report, key, whether the driver comes up, and what its log says.
     const CASES: [(&str, &str, bool, Option<&str>); 5] = [
         ("ack-late-9-hyperv_fb", "vram-ack=late:9", true, None),
@@ -46,7 +46,7 @@ pub(super) fn late_or_wrong_ack(evidence: &Evidence) -> Hypothesis {
     let enodev = console(evidence, "ack-wrong-hyperv_fb", "(-19)");
     rows.push(row("ack-wrong-hyperv_fb: its probe", quoted(enodev)));
     parts.push(came_up(evidence, "ack-wrong-hyperv_fb", "vram-ack=wrong-context").map(|_| enodev.is_some()));
-    Hypothesis {
+    Section {
         title: "6. hyperv_fb gives up on a VRAM acknowledgement that is late or wrong, hyperv_drm goes on",
         says: "Both wait 10 s for it. hyperv_fb ends its probe after a time-out, and with -ENODEV after a foreign context; hyperv_drm only \
                warns. The host acknowledges after 9 s, after 12 s, or with another context than the guest's.",
@@ -62,7 +62,7 @@ pub(super) fn late_or_wrong_ack(evidence: &Evidence) -> Hypothesis {
     }
 }
 
-pub(super) fn late_ack_ends_the_next_wait(evidence: &Evidence) -> Hypothesis {
+pub(super) fn late_ack_ends_the_next_wait(evidence: &Evidence) -> Section {
     let report = "ack-late-12-then-thaw";
     let ran = came_up(evidence, report, "vram-ack=late:12");
     let thawed = evidence.check(report, "hibernate");
@@ -71,7 +71,7 @@ pub(super) fn late_ack_ends_the_next_wait(evidence: &Evidence) -> Hypothesis {
     let waits = times("Time out on waiting vram location ack");
     let count =
         |count: Option<usize>| count.map_or_else(|| "not measured".to_owned(), |count| count.to_string());
-    Hypothesis {
+    Section {
         title: "6b. An acknowledgement later than 10 s ends a later wait of the driver",
         says: "The completion is not set up anew before each wait. hyperv_drm comes up without the acknowledgement, gets it 2 s later, and \
                keeps it. After a freeze and a thaw it asks again, and is again answered 12 s later; each of its waits that nothing ends \
@@ -91,7 +91,7 @@ pub(super) fn late_ack_ends_the_next_wait(evidence: &Evidence) -> Hypothesis {
     }
 }
 
-pub(super) fn fallback(evidence: &Evidence) -> Hypothesis {
+pub(super) fn fallback(evidence: &Evidence) -> Section {
     // Report, VMBus version, and whether the driver falls back to 3.2.
     const CASES: [(&str, &str, bool); 5] = [
         ("only-3.2-vmbus-4.0-hyperv_fb", "4.0", true),
@@ -118,7 +118,7 @@ pub(super) fn fallback(evidence: &Evidence) -> Hypothesis {
             as_expected && bus == Some(vmbus)
         }));
     }
-    Hypothesis {
+    Section {
         title: "7. The drivers fall back from video protocol 3.5 to 3.2 on VMBus 4.0 and 5.0 only",
         says: "The host accepts nothing above 3.2. On a newer VMBus the drivers try 3.5 alone and give up.",
         rows,
@@ -133,7 +133,7 @@ pub(super) fn fallback(evidence: &Evidence) -> Hypothesis {
     }
 }
 
-pub(super) fn full_ring(evidence: &Evidence) -> Hypothesis {
+pub(super) fn full_ring(evidence: &Evidence) -> Section {
     let report = "ring-full-hyperv_drm";
     let ran = misbehaved(evidence, report, "stall=300:45000");
     let limits = evidence.value(report, "/limits").and_then(serde_json::Value::as_array);
@@ -150,7 +150,7 @@ pub(super) fn full_ring(evidence: &Evidence) -> Hypothesis {
     let (missed, late, stale) = (storm("/missed_px"), storm("/late_px"), storm("/stale/differing"));
     let lost = missed.zip(late).map(|(missed, late)| missed - late);
     let redrawn = evidence.number(report, "fill", "stale/differing");
-    Hypothesis {
+    Section {
         title: "8. What a full ring refuses is never declared again",
         says: "The guest's ring takes about 4,030 DIRT. The host leaves it alone for 45 s, in which a program sets one pixel after the other \
                through write(2), each in another tile, for 40 s, and holds still for 15 s more. hyperv_drm's send fails with -EAGAIN (-11), \

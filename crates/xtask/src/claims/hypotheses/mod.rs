@@ -10,30 +10,17 @@ use std::fmt::Write as _;
 pub(super) use runs::{RUNS, program};
 
 use super::evidence::Evidence;
+use super::section::{Section, Verdicts};
 
-/// A hypothesis, what was measured for it, and whether that bears it out; `None` if something was not measured.
-struct Hypothesis {
-    title: &'static str,
-    says: &'static str,
-    rows: Vec<(String, String)>,
-    holds: Option<bool>,
-    reports: &'static [&'static str],
-}
+const VERDICTS: Verdicts = Verdicts { kind: "hypothesis", holds: "confirmed", fails: "refuted here" };
 
 /// The whole page.
 pub(super) fn markdown(evidence: &Evidence) -> String {
-    let mut page = String::from(HEAD);
+    let mut page = format!("{HEAD}\n");
     let all = all(evidence);
-    page.push_str("\n| hypothesis | verdict |\n|---|---|\n");
+    VERDICTS.table(&mut page, &all);
     for one in &all {
-        let _ = writeln!(page, "| {} | {} |", one.title, verdict(one.holds));
-    }
-    for one in &all {
-        let _ = writeln!(page, "\n## {}\n\n{}\n\n| measured | |\n|---|---|", one.title, one.says);
-        for (name, value) in &one.rows {
-            let _ = writeln!(page, "| {name} | {value} |");
-        }
-        let _ = writeln!(page, "\nVerdict: **{}**. Raw, and what was run:\n", verdict(one.holds));
+        let mut raw = "Raw, and what was run:\n".to_owned();
         for name in one.reports {
             let command = RUNS.iter().find(|run| run.name == *name).map(runs::Run::shown);
             let command =
@@ -43,8 +30,10 @@ pub(super) fn markdown(evidence: &Evidence) -> String {
             } else {
                 format!("{name}, not measured")
             };
-            let _ = writeln!(page, "- {link}: {command}");
+            // Writing to a String does not fail.
+            let _ = write!(raw, "\n- {link}: {command}");
         }
+        VERDICTS.section(&mut page, one, &raw);
     }
     page
 }
@@ -57,15 +46,7 @@ const HEAD: &str = "# Hypotheses from reading the drivers, measured\n\n\
     have one emulated processor, so their times and rates say nothing about a real machine. `vram-ack` and `stall` are test equipment: \
     they make the host misbehave, and a report says so in its `limits`.\n";
 
-fn verdict(holds: Option<bool>) -> &'static str {
-    match holds {
-        Some(true) => "confirmed",
-        Some(false) => "refuted here",
-        None => "not measured",
-    }
-}
-
-fn all(evidence: &Evidence) -> Vec<Hypothesis> {
+fn all(evidence: &Evidence) -> Vec<Section> {
     vec![
         drivers::write_is_lost(evidence),
         drivers::no_redraw_when_wanted_again(evidence),

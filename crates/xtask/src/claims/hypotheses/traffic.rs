@@ -1,13 +1,13 @@
 //! What scrolling costs before and after the vblank timer.
 
-use super::{Hypothesis, row};
+use super::{Section, row};
 use crate::claims::evidence::Evidence;
 use crate::claims::page::shown;
 
 /// Kelley's counts are apart by four orders; two are asked for here.
 const ORDER: f64 = 100.0;
 
-pub(super) fn flood(evidence: &Evidence) -> Hypothesis {
+pub(super) fn flood(evidence: &Evidence) -> Section {
     const GUESTS: [(&str, &str); 4] = [
         ("hyperv_drm before the vblank timer", "flood-before"),
         ("hyperv_drm with it", "flood-after"),
@@ -41,7 +41,7 @@ pub(super) fn flood(evidence: &Evidence) -> Hypothesis {
     let (of_after, of_fb) = (times(after), times(fb));
     rows.push(row("before / after, messages a line", shown(of_after, "")));
     rows.push(row("before / hyperv_fb, messages a line", shown(of_fb, "")));
-    Hypothesis {
+    Section {
         title: "9. Without the vblank timer hyperv_drm sends 100 times as many messages for a scrolling console",
         says: "Michael Kelley published, for 1024 x 1024 lines of 64 characters on Hyper-V: about 3 messages a line, 3,000,000 in all, \
                before 52e6b1988334 (\"drm/hypervdrm: Use vblank timer\"), and a few hundred after it, as with hyperv_fb. Here one percent \
