@@ -6,8 +6,9 @@ use guest_agent::protocol::FirmwareScreen;
 
 const DEVICES: &str = "/sys/bus/platform/devices";
 
-/// How `drivers/firmware/sysfb.c` names its device: efi-framebuffer, simple-framebuffer, and so on, with a number.
-const SUFFIX: &str = "-framebuffer";
+/// How `drivers/firmware/sysfb.c` names a device with pixels, before its number. It makes one of another name
+/// (platform-framebuffer, vga-framebuffer) also where there is none, or only text.
+const WITH_PIXELS: [&str; 3] = ["efi-framebuffer", "simple-framebuffer", "vesa-framebuffer"];
 
 /// The device that the kernel made, if any.
 pub(crate) fn screen() -> Option<FirmwareScreen> {
@@ -21,7 +22,7 @@ pub(crate) fn screen() -> Option<FirmwareScreen> {
 
 /// Whether a device of this name is the firmware's frame buffer.
 pub(crate) fn is_one(device: &str) -> bool {
-    device.split_once('.').is_some_and(|(name, _)| name.ends_with(SUFFIX))
+    device.split_once('.').is_some_and(|(name, _)| WITH_PIXELS.contains(&name))
 }
 
 #[cfg(test)]
@@ -30,13 +31,15 @@ mod tests {
 
     #[test]
     fn devices_of_sysfb_are_told_from_those_of_drivers() {
-        for name in ["efi-framebuffer.0", "simple-framebuffer.0", "platform-framebuffer.0"] {
+        for name in ["efi-framebuffer.0", "simple-framebuffer.0", "vesa-framebuffer.0"] {
             assert!(is_one(name), "{name}");
         }
         for name in [
             "6b8c9d2e-51f4-4c0a-9a37-2f61d0c4b8e5",
             "0000:00:08.0",
             "serial8250",
+            "platform-framebuffer.0",
+            "vga-framebuffer.0",
             "efi-framebuffer",
             "rtc-efi.0",
         ] {

@@ -1,13 +1,21 @@
 //! apt, without questions: as root, with sudo where that asks for no password, or as a line to type.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::process;
 
 /// Where apt keeps what the archive offers.
 const LISTS: &str = "/var/lib/apt/lists";
+
+/// Where it writes while it updates them, which changes this directory's time even if nothing is new.
+const LISTS_ON_THEIR_WAY: &str = "/var/lib/apt/lists/partial";
+
+/// Lists older than this name packages that the archive has replaced since, and does not have any more.
+const LISTS_KEEP: Duration = Duration::from_secs(48 * 60 * 60);
 
 /// How apt can be run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +51,20 @@ impl Apt {
     /// apt knows what the archive offers. A fresh container image does not, and cannot fetch a guest kernel.
     pub(super) fn has_lists(&self) -> bool {
         has_package_lists(fs::read_dir(LISTS).into_iter().flatten().flatten().map(|entry| entry.file_name()))
+    }
+
+    /// Those lists were fetched so long ago that packages in them may be gone.
+    pub(super) fn has_old_lists(&self) -> bool {
+        self.has_lists() && [LISTS, LISTS_ON_THEIR_WAY].iter().all(|place| is_old(Path::new(place)))
+    }
+
+    /// Fetches lists anew, where that can be done; otherwise says what to type. Old ones may still do, on a machine that has in its
+    /// cache what is needed.
+    pub(super) fn renew_lists(&self) {
+        if self.rights == Rights::None || self.update().is_err() {
+            let line = line_to_type(&[]);
+            eprintln!("setup: the package lists are old, and packages in them may be gone; type: {line}");
+        }
     }
 
     /// Installs `packages` (perhaps none) and makes sure that the lists are there.
@@ -109,6 +131,12 @@ impl Apt {
     }
 }
 
+fn is_old(place: &Path) -> bool {
+    let age =
+        fs::metadata(place).and_then(|about| about.modified()).ok().and_then(|time| time.elapsed().ok());
+    age.is_some_and(|age| age > LISTS_KEEP)
+}
+
 fn has_package_lists(names: impl Iterator<Item = std::ffi::OsString>) -> bool {
     names.into_iter().any(|name| name.to_string_lossy().contains("_Packages"))
 }
@@ -130,6 +158,18 @@ mod tests {
         let names = |names: &[&str]| has_package_lists(names.iter().map(std::ffi::OsString::from));
         assert!(!names(&["lock", "partial", "auxfiles"]));
         assert!(names(&["lock", "deb.debian.org_debian_dists_bookworm_main_binary-amd64_Packages.lz4"]));
+    }
+
+    #[test]
+    fn directory_that_was_just_written_is_not_old_and_one_from_long_ago_is() {
+        let place = std::env::temp_dir().join(format!("vmbus-emu-lists-{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        assert!(!is_old(&place));
+        let long_ago = std::time::SystemTime::now() - LISTS_KEEP - Duration::from_secs(60);
+        fs::File::open(&place).unwrap().set_modified(long_ago).unwrap();
+        assert!(is_old(&place));
+        fs::remove_dir(&place).unwrap();
+        assert!(!is_old(&place), "what is not there says nothing");
     }
 
     #[test]

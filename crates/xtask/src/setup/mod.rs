@@ -13,6 +13,9 @@ use needs::NEEDS;
 pub(crate) fn execute() -> Result<(), Failure> {
     let missing: Vec<_> = NEEDS.iter().filter(|need| !need.is_met()).collect();
     let apt = Apt::find();
+    if let Some(apt) = apt.as_ref().filter(|apt| apt.has_old_lists()) {
+        apt.renew_lists();
+    }
     if missing.is_empty() && apt.as_ref().is_some_and(Apt::has_lists) {
         return Ok(());
     }
