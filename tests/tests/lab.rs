@@ -69,7 +69,8 @@ fn outside() -> Result<()> {
 }
 
 fn inside(shared: &std::path::Path) -> Result<()> {
-    println!("to stdout");
+    // On one processor the test runner has begun a line with the test's name.
+    println!("\nto stdout");
     eprintln!("to stderr");
     ensure!(fs::read_to_string(shared.join("in/question"))? == "6 * 7");
     ensure!(fs::read_to_string(shared.join("single"))? == "file");
