@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use meter::measurement::Measurement;
-use meter::report::{Check, Kvm};
 
 use super::reports;
 use crate::cli::{MeasureArgs, Rounds};
@@ -33,13 +32,7 @@ pub(super) fn measure(
             let directory = kept.path().join(format!("{name}-{round:02}"));
             progress.begin(Phase::Round);
             progress.note(&format!("{round} of {}, {}", rounds.rounds, name.to_uppercase()));
-            let mut measurement = one(args, &directory, progress)?;
-            if lost_by_the_lab(&measurement) {
-                progress
-                    .suspend(|| eprintln!("warning: the KVM lab lost the guest; it is measured once more"));
-                measurement = one(args, &directory, progress)?;
-            }
-            measured.push(measurement);
+            measured.push(one(args, &directory, progress)?);
             progress.done(&format!("{round} of {}, {}", rounds.rounds, name.to_uppercase()));
             if stop.requested() {
                 return Err(ExitError::check_failed("stopped by a signal before the comparison was over"));
@@ -74,13 +67,6 @@ fn one(args: &MeasureArgs, directory: &Path, progress: &Progress) -> Result<Meas
             Err(ExitError::told(if code == Some(2) { ExitKind::Usage } else { ExitKind::CannotRun }))
         }
     }
-}
-
-/// The guest did not come to its end in the KVM lab, where the emulated processor loses one now and then. One run of eight that is
-/// lost would leave nothing to compare; a guest that ends so by its own fault does it again.
-fn lost_by_the_lab(measurement: &Measurement) -> bool {
-    let ended = |check: &Check| check.passed || check.name != "clean_end";
-    measurement.host.kvm == Kvm::Lab && !measurement.checks.iter().all(ended)
 }
 
 /// The directory of all measurements, removed at the end unless the user named it.
