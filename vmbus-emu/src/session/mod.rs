@@ -18,6 +18,7 @@ mod no_driver;
 mod promise;
 mod reboot;
 mod refresh;
+mod rest;
 pub(crate) mod run;
 pub(crate) mod scenario;
 pub(crate) mod stop;

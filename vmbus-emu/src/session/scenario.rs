@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use device_model::options::Repaint;
-use device_model::{Clock as _, MonotonicClock, Picture, Synthvid};
+use device_model::{MonotonicClock, Picture};
 use guest_agent::pattern::Pattern;
 use guest_agent::protocol::{Command, Done, Driver, Hello, Vcs};
 use meter::SharedMeter;
@@ -25,15 +25,6 @@ use crate::progress::{Phase, Progress};
 const PATTERN_SEED: u64 = 0x0057_6569_2048_7531;
 /// Lines that the demo prints: four screens of a 1024x768 console, so that it scrolls.
 const CONSOLE_LINES: u32 = 200;
-/// A driver that never ceases to send is at rest when that has changed no pixel for so long: twelve refreshes of 20 Hz.
-const UNCHANGED: Duration = Duration::from_millis(640);
-/// No DIRT and no repaint for so long means that the guest's drawing has arrived: three refresh periods.
-pub(super) const QUIET: Duration = Duration::from_millis(160);
-/// How often the screen is looked at until it has been at rest for so many looks, which together take [`QUIET`].
-const LOOK: Duration = Duration::from_millis(40);
-const LOOKS: u32 = 4;
-/// A machine that holds this program up at every look is no reason to wait longer.
-const HELD_UP: Duration = Duration::from_secs(10);
 /// A little more than one refresh period of hyperv_fb (HZ/20 at HZ=250 is 48 ms), after which an unwanted DIRT is a mistake.
 pub(super) const REFRESH_PERIOD: Duration = Duration::from_millis(60);
 
@@ -195,7 +186,7 @@ impl Stage<'_, '_> {
             if Instant::now() >= until {
                 break;
             }
-            std::thread::sleep(QUIET / 8);
+            std::thread::sleep(Duration::from_millis(20));
         }
         outcome.checks.push(self.dirt_came());
         Ok(())
@@ -338,44 +329,6 @@ impl Stage<'_, '_> {
         self.ask(Command::Idle { ms })?;
         self.vm.events().with_bus(|bus| bus.process_doorbells())?;
         Ok(())
-    }
-
-    /// Waits until nothing arrives any more, or nothing that changes the picture. `what` comes after that, for a message.
-    pub(super) fn settle(&mut self, what: &str) -> Result<(), Stop> {
-        let quiet_ns = u64::try_from(QUIET.as_nanos()).unwrap_or(u64::MAX);
-        let asked = Instant::now();
-        let (mut changed, mut changed_at) = (None, asked);
-        let mut looks = 0;
-        loop {
-            // Even a screen that is quiet now may have a refresh on its way: never sooner than one quiet time.
-            let slept = Instant::now();
-            std::thread::sleep(LOOK);
-            // Where this thread was held up the guest was too, and its silence says nothing.
-            let held_up = slept.elapsed() >= 2 * LOOK;
-            let pending = self.vm.events().with_video(|video: &mut Synthvid| video.repaint_pending())?;
-            let now_ns = self.clock.now_ns();
-            let (quiet, px) = self.meter.with(|meter| {
-                let counters = meter.counters();
-                (meter.is_quiet(now_ns, quiet_ns), (counters.changed_px, counters.implied_changed_px))
-            });
-            if changed.replace(px) != Some(px) {
-                changed_at = Instant::now();
-                looks = 0;
-            }
-            looks += u32::from(!held_up);
-            if (quiet || changed_at.elapsed() >= UNCHANGED)
-                && pending != Some(true)
-                && (looks >= LOOKS || asked.elapsed() >= HELD_UP)
-            {
-                return Ok(());
-            }
-            if let Some(reason) = self.vm.look() {
-                return Err(Stop::Guest(format!("the guest is gone: {reason}")));
-            }
-            if Instant::now() >= self.until {
-                return Err(Stop::Guest(format!("the screen never came to rest before {what}")));
-            }
-        }
     }
 
     /// What the host has of the screen now.

@@ -8,7 +8,7 @@ use meter::measurement::{SharedTraffic, WorkloadResult};
 
 use super::costs::{Spent, thread_cpu};
 use super::oracle_result;
-use crate::session::scenario::{QUIET, Stage, Stop};
+use crate::session::scenario::{Stage, Stop};
 
 /// A guest that never comes to rest is measured all the same, after so long.
 const RESTLESS: Duration = Duration::from_secs(2);
@@ -62,11 +62,13 @@ impl Stage<'_, '_> {
 
     /// Waits until nothing arrives any more and what changed last has been judged. False if the screen never came to rest.
     pub(super) fn rest(&mut self, grace: Duration) -> Result<bool, Stop> {
-        let quiet = QUIET.max(grace + QUIET / 4);
+        let quiet = self.quiet();
+        let look = quiet / 4;
+        let quiet = quiet.max(grace + look);
         let quiet_ns = u64::try_from(quiet.as_nanos()).unwrap_or(u64::MAX);
         let asked = Instant::now();
         while asked.elapsed() < quiet + RESTLESS {
-            std::thread::sleep(QUIET / 4);
+            std::thread::sleep(look);
             let pending = self.vm.events().with_video(|video: &mut Synthvid| video.repaint_pending())?;
             let now_ns = self.clock.now_ns();
             let is_quiet = self
