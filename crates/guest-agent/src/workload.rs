@@ -140,7 +140,7 @@ impl Workload {
             Self::Idle => "draws nothing for 5 s, with the console's cursor hidden",
             Self::Cursor => "draws nothing for 5 s, with the console's cursor blinking",
             Self::Flood => {
-                "prints 1024 x 1024 lines of 64 bytes on the console, 64 MiB, as fast as it takes them"
+                "prints 1024 x 1024 lines of 64 bytes, all alike, on the console, 64 MiB, as fast as it takes them"
             }
             Self::Lines => {
                 "clears the console and prints 200 numbered lines at once, then 20 more, one every 200 ms"
