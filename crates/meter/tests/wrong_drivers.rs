@@ -28,6 +28,8 @@ fn each_wrong_driver_breaks_the_limit_of_its_mistake() {
         ("last-row-missing", "lastrow.max_missed_px"),
         ("no-shadow-copy", "fill.max_stale_tiles"),
         ("refresh-60hz", "video60.max_dirt_per_s"),
+        ("drop-one-in-ten", "box.max_missed_px"),
+        ("dirt-when-unwanted", "box.max_unwanted_dirt"),
     ] {
         let broken = broken(driver);
         assert!(broken.iter().any(|name| name == limit), "{driver} breaks {broken:?}");
