@@ -62,7 +62,7 @@ impl Stage<'_, '_> {
         ));
         let what = format!("{rounds} resets");
         outcome.checks.push(if rounds < ROUNDS_WITH_HALVES {
-            Holdings::check(before, &what)
+            Holdings::check_few(before, &what)
         } else {
             Holdings::check_halves(before, middle, &what)
         });
