@@ -1,17 +1,13 @@
 //! One workload's window: everything is counted from a quiet screen to a quiet screen.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use device_model::Clock as _;
-use device_model::Synthvid;
 use meter::measurement::{SharedTraffic, WorkloadResult};
 
 use super::costs::{Spent, thread_cpu};
 use super::oracle_result;
 use crate::session::scenario::{Stage, Stop};
-
-/// A guest that never comes to rest is measured all the same, after so long.
-const RESTLESS: Duration = Duration::from_secs(2);
 
 /// A window that has begun.
 pub(super) struct Window {
@@ -58,33 +54,5 @@ impl Stage<'_, '_> {
             oracle_result::add(&mut result, found);
         }
         Ok(result)
-    }
-
-    /// Waits until nothing arrives any more and what changed last has been judged. False if the screen never came to rest.
-    pub(super) fn rest(&mut self, grace: Duration) -> Result<bool, Stop> {
-        let quiet = self.quiet();
-        let look = quiet / 4;
-        let quiet = quiet.max(grace + look);
-        let quiet_ns = u64::try_from(quiet.as_nanos()).unwrap_or(u64::MAX);
-        let asked = Instant::now();
-        while asked.elapsed() < quiet + RESTLESS {
-            std::thread::sleep(look);
-            let pending = self.vm.events().with_video(|video: &mut Synthvid| video.repaint_pending())?;
-            let now_ns = self.clock.now_ns();
-            let is_quiet = self
-                .meter
-                .with(|meter| meter.last_painted_ns().is_none() || meter.is_quiet(now_ns, quiet_ns));
-            // Even a screen that is quiet now may have a refresh on its way: never sooner than one quiet time.
-            if is_quiet && pending != Some(true) && asked.elapsed() >= quiet {
-                return Ok(true);
-            }
-            if let Some(reason) = self.vm.look() {
-                return Err(Stop::Guest(format!("the guest is gone: {reason}")));
-            }
-            if Instant::now() >= self.until {
-                return Err(Stop::Guest("time is up".into()));
-            }
-        }
-        Ok(false)
     }
 }
