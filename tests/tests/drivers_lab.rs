@@ -69,6 +69,11 @@ fn dirt_that_the_host_does_not_want_is_caught() -> Result<()> {
 }
 
 #[test]
+fn dirt_that_never_comes_again_is_caught() -> Result<()> {
+    assert_caught("dirt-not-resumed")
+}
+
+#[test]
 fn loss_of_one_dirt_in_ten_is_caught() -> Result<()> {
     assert_caught("drop-one-in-ten")
 }
