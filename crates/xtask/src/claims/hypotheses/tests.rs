@@ -37,6 +37,23 @@ fn flood_is_judged_by_its_order() {
 }
 
 #[test]
+fn what_a_message_takes_is_worked_out_from_the_time_that_the_lines_do_not_explain() {
+    let one = |messages: u64, ms: f64| {
+        let mut report = flood(messages);
+        report["workloads"][0]["duration_ms"] = json!(ms);
+        report
+    };
+    let rows = |before, after| {
+        let reports = [("flood-before", before), ("flood-after", after), ("flood-hyperv_fb", flood(10))];
+        let told = traffic::flood(&Evidence::of(reports)).rows;
+        told.iter().rev().take(2).map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    // 1000 lines in 200 ms, and 400 more messages in 600 ms more.
+    assert_eq!(rows(one(420, 800.0), one(20, 200.0)), ["1500 us", "200 us"]);
+    assert_eq!(rows(one(20, 800.0), one(20, 200.0)), ["not measured", "not measured"]);
+}
+
+#[test]
 fn redraw_of_one_driver_refutes_and_one_that_was_not_measured_leaves_it_open() {
     let report = |dirt: u64| {
         let unwanted = json!({"dirt_when_wanted_again": dirt, "changed_px": 5});
