@@ -173,6 +173,20 @@ const TABLE: &[Entry] = &[
         "Linux 5.14",
     ),
     (
+        "COALESCED_MMIO",
+        kvm::KVM_CAP_COALESCED_MMIO,
+        Need::Optional,
+        "the ring for COALESCED_PIO",
+        "CONFIG_KVM_MMIO",
+    ),
+    (
+        "COALESCED_PIO",
+        kvm::KVM_CAP_COALESCED_PIO,
+        Need::Optional,
+        "letters on the serial console without an exit each",
+        "Linux 4.20",
+    ),
+    (
         "GET_TSC_KHZ",
         kvm::KVM_CAP_GET_TSC_KHZ,
         Need::Optional,

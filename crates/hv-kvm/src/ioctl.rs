@@ -1,11 +1,12 @@
-//! The KVM interface that kvm-ioctls does not wrap, or not without an allocation: five ioctls, and the payloads of `kvm_run`.
+//! The KVM interface that kvm-ioctls does not wrap, or not without an allocation: five ioctls, a vCPU's second descriptor, and the
+//! payloads of `kvm_run`.
 //!
 //! All functions here but one are safe to call. Those that issue an ioctl expect the caller to have checked the
 //! named capability in [`crate::caps::HostCaps`]; without it they return the kernel's error number.
 #![expect(unsafe_code, reason = "raw ioctls and the unions of kvm_run have no safe wrapper in kvm-ioctls")]
 
 use std::fs::File;
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, RawFd};
 
 use kvm_bindings::{
     CpuId, KVM_EXIT_HYPERV, KVM_EXIT_HYPERV_HCALL, KVM_EXIT_HYPERV_SYNIC, KVM_EXIT_IO, KVM_EXIT_IO_OUT,
@@ -213,4 +214,15 @@ pub(crate) fn vcpu_stats(vcpu: &VcpuFd) -> Result<File, errno::Error> {
     // JUSTIFICATION: a descriptor that an ioctl returns has no safe way into a type that closes it.
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
     Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+/// Another descriptor of a vCPU of `vm`, with mappings of its own. Not for KVM_RUN, which is one thread's.
+pub(crate) fn second_handle(vm: &VmFd, vcpu: &VcpuFd) -> Result<VcpuFd, errno::Error> {
+    // JUSTIFICATION: kvm-ioctls' `VcpuFd` can be neither cloned nor borrowed as a descriptor.
+    // SAFETY: `vcpu` owns the descriptor and outlives the borrow.
+    let fd = unsafe { BorrowedFd::borrow_raw(vcpu.as_raw_fd()) };
+    let fd = fd.try_clone_to_owned().map_err(errno::Error::from)?;
+    // JUSTIFICATION: kvm-ioctls has no other way to a `VcpuFd` of an existing vCPU.
+    // SAFETY: the descriptor is valid and a vCPU's, and nobody else owns it.
+    unsafe { vm.create_vcpu_from_rawfd(fd.into_raw_fd()) }
 }

@@ -12,6 +12,7 @@
 //! | [`mem_slots`] | memory given to the guest |
 //! | [`vram`] | VRAM where the guest wants it |
 //! | [`dirty_log`] | pages that the guest wrote |
+//! | [`coalesced`] | port writes that cost no exit |
 //! | [`binary_stats`] | counters that KVM keeps, all exits among them |
 //!
 //! A machine takes [`open_synic`] and talks to either back end through [`KvmSynic`]. `unsafe` lives in
@@ -20,6 +21,7 @@
 mod backend;
 pub mod binary_stats;
 pub mod caps;
+pub mod coalesced;
 pub mod cpuid;
 pub mod dirty_log;
 mod doorbells;

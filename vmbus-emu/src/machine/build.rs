@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hv_kvm::caps::HostCaps;
+use hv_kvm::coalesced::CoalescedPort;
 use hv_kvm::layout::{IDENTITY_MAP_GPA, TSS_GPA};
 use hv_kvm::mem_slots::MemorySlots;
 use hv_kvm::{KvmSynic, SynicMode, SynicParameters, open_synic};
@@ -23,7 +24,7 @@ use super::exits::{ExitCounters, KvmExits};
 use super::pci::{self, PciHost};
 use super::power::{self, AcpiFixedHardware, KeyboardController, RESET_PORT, ResetRegister};
 use super::rtc::{self, CmosClock};
-use super::serial::{COM1_GSI, COM1_PORTS, COM2_GSI, COM2_PORTS, SerialPort};
+use super::serial::{COM1_GSI, COM1_PORTS, COM1_TRANSMIT, COM2_GSI, COM2_PORTS, SerialPort};
 use super::vcpu::{self, Shared};
 use super::{boot, memory};
 
@@ -75,18 +76,21 @@ pub(super) fn build(config: &MachineConfig, console: Option<Console>) -> Result<
     let agent = AgentPort::new();
     let acpi = Arc::new(AcpiFixedHardware::new(sci_line(Arc::clone(&vm))));
     let ports = attach_devices(config, &vm, &console, &agent, &acpi)?;
+    let vcpus = create_vcpus(&system, &vm, config.vcpus, &*synic)?;
+    let kvm_exits = KvmExits::open(&caps, &vm, &vcpus);
+    let mut coalesced = None;
+    if let Some(first) = vcpus.first() {
+        boot::enter_64_bit(first, entry)?;
+        coalesced = CoalescedPort::new(&caps, &vm, first, COM1_TRANSMIT)?;
+    }
     let shared = Arc::new(Shared {
         ports,
         exits: ExitCounters::default(),
         events: EventQueue::default(),
-        synic: Arc::clone(&synic),
+        synic,
+        coalesced,
         stop: AtomicBool::new(false),
     });
-    let vcpus = create_vcpus(&system, &vm, config.vcpus, &*synic)?;
-    let kvm_exits = KvmExits::open(&caps, &vm, &vcpus);
-    if let Some(first) = vcpus.first() {
-        boot::enter_64_bit(first, entry)?;
-    }
     Ok(Parts { vcpus, kvm_exits, shared, console, agent, acpi, slots })
 }
 

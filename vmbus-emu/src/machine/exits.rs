@@ -55,6 +55,8 @@ counters! {
     interrupted,
     /// Anything else.
     other,
+    /// Port writes that KVM noted down without leaving the guest: no exits, and in none of the other numbers.
+    coalesced,
     /// Accesses to ports that no device owns; a subset of [`Self::io`].
     unclaimed_port,
     /// Accesses to MMIO that nothing backs; a subset of [`Self::mmio`].

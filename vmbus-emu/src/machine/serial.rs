@@ -14,6 +14,9 @@ use super::error::MachineError;
 
 /// Ports of COM1.
 pub(super) const COM1_PORTS: RangeInclusive<u16> = 0x3f8..=0x3ff;
+/// COM1's transmit register, whose writes KVM may note down: before each letter, and after the last, a kernel looks at another
+/// register, and its interrupt handler looks for a further cause before it returns. Not so COM2: somebody waits for the agent's lines.
+pub(super) const COM1_TRANSMIT: u16 = *COM1_PORTS.start();
 /// Interrupt line of COM1.
 pub(super) const COM1_GSI: u32 = 4;
 /// Ports of COM2.

@@ -6,6 +6,8 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use vm_memory::{Bytes, GuestAddress};
+
 use super::boot::test_image::bzimage;
 use super::*;
 
@@ -55,9 +57,31 @@ fn guest_that_prints_and_powers_off_is_heard_and_ends() {
         machine.stop().unwrap();
         assert_eq!(machine.console().tail(), "hi\n");
         let exits = machine.exits();
-        assert_eq!((exits.io, exits.unclaimed_port, exits.mmio), (4, 0, 0));
+        // Power-off leaves the guest; the three letters do so only on a KVM that does not note them down.
+        assert!(matches!((exits.io, exits.coalesced), (1, 3) | (4, 0)), "{exits:?}");
+        assert_eq!((exits.unclaimed_port, exits.mmio), (0, 0));
         // An older KVM does not count.
         assert!(machine.kvm_exits().is_none_or(|all| all >= exits.io), "{:?}", machine.kvm_exits());
+    });
+}
+
+#[test]
+fn letters_of_a_guest_that_never_looks_at_its_port_come_all_and_in_order() {
+    const DONE: GuestAddress = GuestAddress(0x800_0000);
+    // `mov ecx, 400`, then `out dx, al; inc al; and al, 0x7f; dec ecx; jnz`: more letters than KVM's ring holds, and some are left in it.
+    let print = [0xb9, 0x90, 0x01, 0, 0, 0xb0, 0, OUT, 0xfe, 0xc0, 0x24, 0x7f, 0xff, 0xc9, 0x75, 0xf7];
+    // `mov dword [DONE], 1`
+    let done = [0xc7, 0x04, 0x25, 0, 0, 0, 0x08, 1, 0, 0, 0];
+    with_kernel(&[&TO_COM1[..], &print, &done, &SPIN].concat(), |config| {
+        let mut machine = started(&config);
+        let deadline = Instant::now() + LIMIT;
+        while machine.memory().read_obj::<u32>(DONE).unwrap() != 1 {
+            assert!(Instant::now() < deadline, "{:?}", machine.exits());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        machine.stop().unwrap();
+        let expected: String = (0..400_u32).filter_map(|n| char::from_u32(n % 0x80)).collect();
+        assert_eq!(machine.console().tail(), expected);
     });
 }
 

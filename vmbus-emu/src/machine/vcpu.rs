@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
+use hv_kvm::coalesced::CoalescedPort;
 use hv_kvm::{ExitOutcome, KvmSynic};
 use kvm_bindings::{
     CpuId, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_SHUTDOWN, Msrs, kvm_lapic_state, kvm_msr_entry,
@@ -23,8 +24,22 @@ pub(super) struct Shared {
     pub(super) exits: ExitCounters,
     pub(super) events: EventQueue,
     pub(super) synic: Arc<dyn KvmSynic>,
+    /// Port writes that KVM only notes down; `None` where it cannot.
+    pub(super) coalesced: Option<CoalescedPort>,
     /// Set once; no vCPU enters the guest afterwards.
     pub(super) stop: AtomicBool,
+}
+
+impl Shared {
+    /// Carries out the port writes that KVM has noted down. Before anything that came after them, in the guest's order.
+    fn drain_coalesced(&self) {
+        let Some(coalesced) = &self.coalesced else { return };
+        coalesced.drain(|byte| {
+            self.exits.coalesced.add();
+            // A serial port, which asks for nothing.
+            let _ = self.ports.write(coalesced.port(), &[byte], &self.exits);
+        });
+    }
 }
 
 /// Creates processor `id` with its CPUID, its reset-time MSRs and its SynIC.
@@ -135,6 +150,7 @@ fn run(id: u32, mut vcpu: VcpuFd, shared: &Shared) -> VcpuFd {
         }
     }
     complete_pending_exit(&mut vcpu);
+    shared.drain_coalesced();
     vcpu
 }
 
@@ -148,7 +164,9 @@ fn complete_pending_exit(vcpu: &mut VcpuFd) {
 /// Enters the guest once and serves what it left for.
 fn step(id: u32, vcpu: &mut VcpuFd, shared: &Shared) -> Result<Option<MachineEvent>, String> {
     let exits = &shared.exits;
-    let exit = match vcpu.run() {
+    let exit = vcpu.run();
+    shared.drain_coalesced();
+    let exit = match exit {
         Ok(exit) => exit,
         Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
             exits.user.add();
