@@ -3,7 +3,7 @@
 //! Good for a register whose effect nobody needs at once, such as the transmit register of a console: a kernel that prints
 //! reads the line status before each letter, which leaves the guest anyway. It spares one exit in two.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kvm_bindings::{KVM_CAP_COALESCED_MMIO, KVM_CAP_COALESCED_PIO};
 use kvm_ioctls::{IoEventAddress, VcpuFd, VmFd};
@@ -26,15 +26,32 @@ const RING_ENTRIES: usize = 4096 / size_of::<kvm_bindings::kvm_coalesced_mmio>()
 pub struct CoalescedPort {
     /// A second descriptor of a vCPU, because the one that runs is lent to whoever handles its exit.
     ring: Mutex<VcpuFd>,
+    vm: Arc<VmFd>,
     port: u16,
+    /// Whether KVM notes down, and how often that was taken back.
+    state: Mutex<State>,
 }
+
+#[derive(Debug)]
+struct State {
+    on: bool,
+    pauses: u32,
+}
+
+/// After so many pauses it stays as it is: each costs KVM a grace period of its readers, and whoever pauses so often has little to win.
+const PAUSES_MAX: u32 = 32;
 
 impl CoalescedPort {
     /// Has KVM note down the one-byte writes to `port`. `None` when it cannot.
     ///
     /// # Errors
     /// [`BackendError::Kvm`] when KVM refuses what it said it can do.
-    pub fn new(caps: &HostCaps, vm: &VmFd, vcpu: &VcpuFd, port: u16) -> Result<Option<Self>, BackendError> {
+    pub fn new(
+        caps: &HostCaps,
+        vm: &Arc<VmFd>,
+        vcpu: &VcpuFd,
+        port: u16,
+    ) -> Result<Option<Self>, BackendError> {
         if ![KVM_CAP_COALESCED_MMIO, KVM_CAP_COALESCED_PIO].iter().all(|&number| caps.has(number)) {
             return Ok(None);
         }
@@ -43,13 +60,34 @@ impl CoalescedPort {
         ring.map_coalesced_mmio_ring().map_err(BackendError::kvm("the ring of coalesced writes"))?;
         vm.register_coalesced_mmio(IoEventAddress::Pio(port.into()), 1)
             .map_err(BackendError::kvm("coalesced writes to a port"))?;
-        Ok(Some(Self { ring: Mutex::new(ring), port }))
+        let state = Mutex::new(State { on: true, pauses: 0 });
+        Ok(Some(Self { ring: Mutex::new(ring), vm: Arc::clone(vm), port, state }))
     }
 
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Lets each write leave the guest from now on (`false`), or no longer (`true`). Has no effect once it was paused too often, or when
+    /// KVM refuses: both cost exits and nothing else.
+    pub fn set_on(&self, on: bool) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.on == on || (on && state.pauses > PAUSES_MAX) {
+            return;
+        }
+        let port = IoEventAddress::Pio(self.port.into());
+        let done = if on {
+            self.vm.register_coalesced_mmio(port, 1)
+        } else {
+            state.pauses += 1;
+            self.vm.unregister_coalesced_mmio(port, 1)
+        };
+        match done {
+            Ok(()) => state.on = on,
+            Err(error) => tracing::warn!(%error, on, port = self.port, "coalesced writes"),
+        }
     }
 
     /// Gives `take` all bytes written so far, in order; two threads do not mix theirs.
@@ -81,7 +119,7 @@ mod tests {
             println!("skipped, no kvm");
             return;
         };
-        let vm = system.create_vm().unwrap();
+        let vm = Arc::new(system.create_vm().unwrap());
         let vcpu = vm.create_vcpu(0).unwrap();
         for absent in [KVM_CAP_COALESCED_MMIO, KVM_CAP_COALESCED_PIO] {
             let caps = HostCaps::from_answers(API_VERSION, |number| i32::from(number != absent));

@@ -75,13 +75,20 @@ pub(super) fn build(config: &MachineConfig, console: Option<Console>) -> Result<
     let console = console.map_or_else(|| Console::new(&config.console), Ok)?;
     let agent = AgentPort::new();
     let acpi = Arc::new(AcpiFixedHardware::new(sci_line(Arc::clone(&vm))));
-    let ports = attach_devices(config, &vm, &console, &agent, &acpi)?;
+    let (com1, com1_line) = SerialPort::output_only(COM1_PORTS, console.clone())?;
+    vm.register_irqfd(&com1_line, COM1_GSI)
+        .map_err(MachineError::kvm("connect a serial port's interrupt"))?;
+    let com1 = Arc::new(com1);
+    let ports = attach_devices(config, &vm, &com1, &agent, &acpi)?;
     let vcpus = create_vcpus(&system, &vm, config.vcpus, &*synic)?;
     let kvm_exits = KvmExits::open(&caps, &vm, &vcpus);
     let mut coalesced = None;
     if let Some(first) = vcpus.first() {
         boot::enter_64_bit(first, entry)?;
-        coalesced = CoalescedPort::new(&caps, &vm, first, COM1_TRANSMIT)?;
+        coalesced = CoalescedPort::new(&caps, &vm, first, COM1_TRANSMIT)?.map(Arc::new);
+        if let Some(letters) = coalesced.clone() {
+            com1.on_waiting_for_room(Box::new(move |waits| letters.set_on(!waits)));
+        }
     }
     let shared = Arc::new(Shared {
         ports,
@@ -159,19 +166,16 @@ fn sci_line(vm: Arc<VmFd>) -> power::SciLine {
 fn attach_devices(
     config: &MachineConfig,
     vm: &VmFd,
-    console: &Console,
+    com1: &Arc<SerialPort<Console>>,
     agent: &AgentPort,
     acpi: &Arc<AcpiFixedHardware>,
 ) -> Result<PortBus, MachineError> {
-    let irqfd = MachineError::kvm("connect a serial port's interrupt");
-    let (com1, com1_line) = SerialPort::output_only(COM1_PORTS, console.clone())?;
-    vm.register_irqfd(&com1_line, COM1_GSI).map_err(irqfd)?;
     let (com2, com2_line) = SerialPort::with_agent(COM2_PORTS, agent)?;
     let irqfd = MachineError::kvm("connect a serial port's interrupt");
     vm.register_irqfd(&com2_line, COM2_GSI).map_err(irqfd)?;
 
     let mut ports = PortBus::default();
-    ports.attach(COM1_PORTS, Arc::new(com1));
+    ports.attach(COM1_PORTS, Arc::clone(com1) as Arc<dyn super::bus::PortDevice>);
     ports.attach(COM2_PORTS, com2);
     match &config.generation {
         Generation::One { video } => ports.attach(pci::PORTS, Arc::new(PciHost::new(video.as_ref()))),

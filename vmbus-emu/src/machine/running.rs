@@ -244,6 +244,15 @@ impl Machine {
     pub(crate) fn kvm_exits_by_reason(&self) -> BTreeMap<String, u64> {
         self.kvm_exits.by_reason()
     }
+
+    /// Processor time of the processors' threads so far, KVM's work for them included. `None` while they do not run, or when the host does
+    /// not tell.
+    pub(crate) fn vcpu_cpu(&self) -> Option<Duration> {
+        if self.threads.is_empty() {
+            return None;
+        }
+        self.threads.iter().map(VcpuThread::cpu_time).sum()
+    }
 }
 
 impl fmt::Debug for Machine {

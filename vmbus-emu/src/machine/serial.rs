@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
@@ -14,8 +14,9 @@ use super::error::MachineError;
 
 /// Ports of COM1.
 pub(super) const COM1_PORTS: RangeInclusive<u16> = 0x3f8..=0x3ff;
-/// COM1's transmit register, whose writes KVM may note down: before each letter, and after the last, a kernel looks at another
-/// register, and its interrupt handler looks for a further cause before it returns. Not so COM2: somebody waits for the agent's lines.
+/// COM1's transmit register, whose writes KVM may note down while the guest does not wait for an interrupt that tells it of room for the
+/// next one ([`SerialPort::on_waiting_for_room`]): a kernel that polls looks at another register before each letter and after the last.
+/// Not so COM2: somebody waits for the agent's lines.
 pub(super) const COM1_TRANSMIT: u16 = *COM1_PORTS.start();
 /// Interrupt line of COM1.
 pub(super) const COM1_GSI: u32 = 4;
@@ -40,7 +41,11 @@ pub(super) struct SerialPort<W: Write> {
     base: u16,
     uart: Mutex<Serial<Line, NoEvents, W>>,
     input: Option<AgentPort>,
+    on_waiting_for_room: OnceLock<WaitingForRoom>,
 }
+
+/// Told whether the guest asks for an interrupt when the transmit register is empty, each time that it says so; on the vCPU's thread.
+type WaitingForRoom = Box<dyn Fn(bool) + Send + Sync>;
 
 impl<W: Write + Send> SerialPort<W> {
     /// A UART that only sends.
@@ -57,7 +62,24 @@ impl<W: Write + Send> SerialPort<W> {
         let line = EventFd::new(libc::EFD_NONBLOCK | libc::EFD_CLOEXEC).map_err(MachineError::host(what))?;
         let irqfd = line.try_clone().map_err(MachineError::host(what))?;
         let uart = Mutex::new(Serial::new(Line(line), out));
-        Ok((Self { base: *ports.start(), uart, input }, irqfd))
+        Ok((Self { base: *ports.start(), uart, input, on_waiting_for_room: OnceLock::new() }, irqfd))
+    }
+
+    /// Has `tell` called when the guest switches the transmit interrupt on or off. The first one given stays.
+    pub(super) fn on_waiting_for_room(&self, tell: WaitingForRoom) {
+        let _ = self.on_waiting_for_room.set(tell);
+    }
+
+    /// Tells whoever listens if this write was one to the interrupt enable register.
+    fn tell_if_enable_register(&self, uart: &mut Serial<Line, NoEvents, W>, offset: u8, byte: u8) {
+        const INTERRUPT_ENABLE: u8 = 1;
+        const LINE_CONTROL: u8 = 3;
+        const DIVISOR_LATCH: u8 = 0x80;
+        const TRANSMIT_EMPTY: u8 = 2;
+        let Some(tell) = self.on_waiting_for_room.get() else { return };
+        if offset == INTERRUPT_ENABLE && uart.read(LINE_CONTROL) & DIVISOR_LATCH == 0 {
+            tell(byte & TRANSMIT_EMPTY != 0);
+        }
     }
 
     /// Moves waiting input into an empty receive FIFO.
@@ -114,6 +136,7 @@ impl<W: Write + Send> PortDevice for SerialPort<W> {
                 // Only a closed eventfd or a failing sink gets here, and neither is the guest's doing.
                 tracing::warn!(%error, "serial port {:#x}", self.base);
             }
+            self.tell_if_enable_register(&mut uart, offset, byte);
         }
         None
     }
@@ -143,6 +166,20 @@ mod tests {
         let (port, _irqfd) = SerialPort::output_only(COM1_PORTS, console.clone()).unwrap();
         assert!(b"hi".iter().all(|&byte| port.write(0x3f8, &[byte]).is_none()));
         assert_eq!(console.tail(), "hi");
+    }
+
+    #[test]
+    fn guest_that_waits_for_an_interrupt_to_send_is_told_of_and_the_divisor_is_none() {
+        let console = Console::new(&ConsoleSink::default()).unwrap();
+        let (port, _irqfd) = SerialPort::output_only(COM1_PORTS, console).unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listener = Arc::clone(&told);
+        port.on_waiting_for_room(Box::new(move |waits| listener.lock().unwrap().push(waits)));
+        // Receive interrupts, transmit interrupts, none; and a divisor's high byte with the same bit.
+        for (register, byte) in [(0x3f9, 1), (0x3f9, 2), (0x3f9, 0), (0x3fb, 0x80), (0x3f9, 2), (0x3fb, 3)] {
+            port.write(register, &[byte]);
+        }
+        assert_eq!(*told.lock().unwrap(), [false, true, false]);
     }
 
     #[test]

@@ -86,6 +86,22 @@ fn letters_of_a_guest_that_never_looks_at_its_port_come_all_and_in_order() {
 }
 
 #[test]
+fn letter_of_a_guest_that_waits_for_the_transmit_interrupt_comes_at_once() {
+    // `mov dx, 0x3f9; mov al, 2; out dx, al`, twice off and on again, then a letter and nothing more that would leave the guest.
+    let enable = |bits| [0x66, 0xba, 0xf9, 0x03, 0xb0, bits, OUT];
+    let code = [&enable(2)[..], &enable(0), &enable(2), &TO_COM1, &[0xb0, b'x', OUT], &SPIN].concat();
+    with_kernel(&code, |config| {
+        let machine = started(&config);
+        let deadline = Instant::now() + LIMIT;
+        while machine.console().tail() != "x" {
+            assert!(Instant::now() < deadline, "{:?}", machine.exits());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(machine.exits().coalesced, 0);
+    });
+}
+
+#[test]
 fn guest_that_resets_runs_again_when_built_again() {
     with_kernel(&[&RESET[..], &SPIN].concat(), |config| {
         for _ in 0..2 {

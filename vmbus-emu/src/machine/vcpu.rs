@@ -1,8 +1,10 @@
 //! A virtual processor: set up once, then run on its own thread until the machine stops.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use hv_kvm::coalesced::CoalescedPort;
 use hv_kvm::{ExitOutcome, KvmSynic};
@@ -25,7 +27,7 @@ pub(super) struct Shared {
     pub(super) events: EventQueue,
     pub(super) synic: Arc<dyn KvmSynic>,
     /// Port writes that KVM only notes down; `None` where it cannot.
-    pub(super) coalesced: Option<CoalescedPort>,
+    pub(super) coalesced: Option<Arc<CoalescedPort>>,
     /// Set once; no vCPU enters the guest afterwards.
     pub(super) stop: AtomicBool,
 }
@@ -99,16 +101,30 @@ fn set_register(lapic: &mut kvm_lapic_state, offset: usize, value: u32) {
 pub(super) struct VcpuThread {
     id: u32,
     handle: JoinHandle<VcpuFd>,
+    /// The thread's number for the host's kernel, as soon as it runs.
+    tid: Arc<OnceLock<i32>>,
 }
 
 impl VcpuThread {
     pub(super) fn spawn(id: u32, vcpu: VcpuFd, shared: Arc<Shared>) -> Result<Self, MachineError> {
         install_kick()?;
+        let tid = Arc::new(OnceLock::new());
+        let own_tid = Arc::clone(&tid);
         let handle = thread::Builder::new()
             .name(format!("vcpu-{id}"))
-            .spawn(move || run(id, vcpu, &shared))
+            .spawn(move || {
+                let _ = own_tid.set(rustix::thread::gettid().as_raw_nonzero().get());
+                run(id, vcpu, &shared)
+            })
             .map_err(MachineError::host("a vCPU thread"))?;
-        Ok(Self { id, handle })
+        Ok(Self { id, handle, tid })
+    }
+
+    /// Processor time that the thread has used, in the guest, in KVM and here; on another processor it may be old by a tick.
+    /// `None` when it has not begun, or the host keeps no such count.
+    pub(super) fn cpu_time(&self) -> Option<Duration> {
+        let counts = fs::read_to_string(format!("/proc/self/task/{}/schedstat", self.tid.get()?)).ok()?;
+        counts.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
     }
 
     /// Makes KVM_RUN return. May come too early, between the thread's look at `stop` and KVM_RUN, and is

@@ -79,6 +79,7 @@ fields! {
     "workloads[].costs.host_cpu_us_per_dirt", "us or null", "The same for each DIRT message";
     "workloads[].costs.host_cpu_us_per_mib", "us or null", "The same for each MiB declared";
     "workloads[].costs.oracle_cpu_us", "us or null", "Time that the oracle took on that thread, by the wall clock: on a loaded host more than its processor time";
+    "workloads[].costs.vcpu_cpu_us", "us or null", "Processor time of the threads that run the guest, KVM's work for it included";
     "workloads[].costs.guest_cpu_ms", "ms or null", "Processor time in the guest by its own count, in steps of 10 ms, the drawing program's included";
     "workloads[].costs.unwanted_duration_ms", "ms or null", "`duration_ms` of a second pass while the host wanted no DIRT (`--cost`)";
     "workloads[].costs.unwanted_guest_cpu_ms", "ms or null", "`guest_cpu_ms` of that pass";
@@ -105,6 +106,11 @@ fields! {
     "workloads[].repeats.counts[].max", "number", "Most";
     "workloads[].repeats.counts[].spread_percent", "percent", "From the least to the most, in percent of the most; 0 if all are 0";
     "workloads[].oracle_overhead.rounds", "count", "Passes with the oracle, and as many without it (`--oracle-overhead`); `oracle_overhead` is null without them";
+    "workloads[].oracle_overhead.vcpu_cpu_us.with", "list of us", "Processor time of the threads that run the guest, KVM's work for it included, in each pass with the oracle";
+    "workloads[].oracle_overhead.vcpu_cpu_us.without", "list of us", "The same in each pass without it";
+    "workloads[].oracle_overhead.vcpu_cpu_us.ratio", "ratio or null", "Median with it by median without";
+    "workloads[].oracle_overhead.vcpu_cpu_us.ratio_min", "ratio or null", "Least ratio of a round";
+    "workloads[].oracle_overhead.vcpu_cpu_us.ratio_max", "ratio or null", "Largest ratio of a round";
     "workloads[].oracle_overhead.guest_cpu_ms.with", "list of ms", "Processor time in the guest by its own count, in each pass with the oracle";
     "workloads[].oracle_overhead.guest_cpu_ms.without", "list of ms", "The same in each pass without it";
     "workloads[].oracle_overhead.guest_cpu_ms.ratio", "ratio or null", "Median with it by median without";

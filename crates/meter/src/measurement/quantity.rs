@@ -71,7 +71,7 @@ const ORACLE: Quantity = Quantity { needs_oracle: true, ..PLAIN };
 const TIME: Quantity = Quantity { kind: Kind::Time, ..PLAIN };
 
 /// Every quantity.
-pub const QUANTITIES: [Quantity; 30] = [
+pub const QUANTITIES: [Quantity; 31] = [
     Quantity {
         name: "dirt_messages",
         unit: "DIRT",
@@ -260,6 +260,13 @@ pub const QUANTITIES: [Quantity; 30] = [
         ..TIME
     },
     Quantity {
+        name: "vcpu_cpu_us",
+        unit: "us of the vCPU threads",
+        meaning: "Processor time of the threads that run the guest, KVM's work for it included",
+        value: |w| count(w.costs.vcpu_cpu_us?),
+        ..TIME
+    },
+    Quantity {
         name: "guest_cpu_ms",
         unit: "ms of guest CPU",
         meaning: "Processor time in the guest, by the guest's own count",
@@ -282,10 +289,10 @@ pub const QUANTITIES: [Quantity; 30] = [
     },
     Quantity {
         name: "oracle_overhead",
-        unit: "times the guest CPU with the oracle",
+        unit: "times the vCPU threads' time with the oracle",
         needs_oracle: true,
-        meaning: "Processor time in the guest with the oracle by that without it (`--oracle-overhead`)",
-        value: |w| w.oracle_overhead.as_ref()?.guest_cpu_ms.ratio,
+        meaning: "Processor time of the threads that run the guest with the oracle by that without it (`--oracle-overhead`)",
+        value: |w| w.oracle_overhead.as_ref()?.vcpu_cpu_us.ratio,
         ..TIME
     },
 ];

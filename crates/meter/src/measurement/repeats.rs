@@ -69,6 +69,9 @@ impl CountSpread {
 pub struct OracleOverhead {
     /// Passes of each kind.
     pub rounds: u64,
+    /// Processor time of the threads that run the guest, in microseconds, KVM's work for it included.
+    #[serde(default)]
+    pub vcpu_cpu_us: WithAndWithout,
     /// Processor time in the guest, in milliseconds, by its own count.
     pub guest_cpu_ms: WithAndWithout,
     /// From the request to the guest's answer, in milliseconds.

@@ -175,6 +175,9 @@ pub struct Costs {
     pub host_cpu_us_per_mib: Option<f64>,
     /// Time that the oracle took on that thread, by the wall clock: on a loaded host more than its processor time.
     pub oracle_cpu_us: Option<u64>,
+    /// Processor time of the threads that run the guest, KVM's work for it included.
+    #[serde(default)]
+    pub vcpu_cpu_us: Option<u64>,
     /// Processor time in the guest, user and system, by the guest's own count.
     pub guest_cpu_ms: Option<u64>,
     /// `duration_ms` of a second pass while the host wanted no DIRT.

@@ -1,4 +1,4 @@
-//! What a workload costs: exits, and the event thread's time.
+//! What a workload costs: exits, and the time of the threads that run the guest and of the event thread.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +18,7 @@ pub(super) struct Spent {
     exits_user: u64,
     by_reason: BTreeMap<String, u64>,
     event_cpu: Duration,
+    vcpu_cpu: Option<Duration>,
 }
 
 impl Spent {
@@ -35,16 +36,24 @@ impl Spent {
         ] {
             by_reason.insert(name.to_owned(), count);
         }
-        Self { exits_total: machine.kvm_exits(), exits_user: exits.user, by_reason, event_cpu }
+        Self {
+            exits_total: machine.kvm_exits(),
+            exits_user: exits.user,
+            by_reason,
+            event_cpu,
+            vcpu_cpu: machine.vcpu_cpu(),
+        }
     }
 
     /// What was spent since, for the traffic in `result`.
     pub(super) fn until(self, later: Self, result: &WorkloadResult) -> Costs {
         let since = |early: u64, late: u64| late.saturating_sub(early);
         let exits_user = since(self.exits_user, later.exits_user);
-        let cpu_us = later.event_cpu.saturating_sub(self.event_cpu).as_micros();
         // More than half a million years do not fit.
-        let cpu_us = u64::try_from(cpu_us).unwrap_or(u64::MAX);
+        let us = |early: Duration, late: Duration| {
+            u64::try_from(late.saturating_sub(early).as_micros()).unwrap_or(u64::MAX)
+        };
+        let cpu_us = us(self.event_cpu, later.event_cpu);
         let by_reason = later.by_reason.into_iter().filter_map(|(name, late)| {
             let early = self.by_reason.get(&name).copied().unwrap_or_default();
             Some((name, since(early, late))).filter(|(_, count)| *count > 0)
@@ -58,6 +67,7 @@ impl Spent {
             exits_by_reason: by_reason.collect(),
             exits_user_per_dirt: by(exits_user, dirt),
             host_cpu_us: Some(cpu_us),
+            vcpu_cpu_us: self.vcpu_cpu.zip(later.vcpu_cpu).map(|(early, late)| us(early, late)),
             host_cpu_us_per_dirt: by(cpu_us, dirt),
             host_cpu_us_per_mib: by(cpu_us, mib),
             ..Costs::default()
@@ -82,12 +92,14 @@ mod tests {
             exits_user: 10,
             by_reason: BTreeMap::from([("io_exits".into(), 5), ("halt_exits".into(), 7)]),
             event_cpu: Duration::from_micros(50),
+            vcpu_cpu: Some(Duration::from_micros(1000)),
         };
         let late = Spent {
             exits_total: Some(160),
             exits_user: 30,
             by_reason: BTreeMap::from([("io_exits".into(), 5), ("halt_exits".into(), 9)]),
             event_cpu: Duration::from_micros(450),
+            vcpu_cpu: Some(Duration::from_micros(3500)),
         };
         let result = WorkloadResult { dirt_messages: 10, declared_px: 1 << 18, ..WorkloadResult::default() };
         let costs = early.until(late, &result);
@@ -96,13 +108,14 @@ mod tests {
         assert_eq!(costs.exits_user_per_dirt, Some(2.0));
         assert_eq!((costs.host_cpu_us, costs.host_cpu_us_per_dirt), (Some(400), Some(40.0)));
         assert_eq!(costs.host_cpu_us_per_mib, Some(400.0));
+        assert_eq!(costs.vcpu_cpu_us, Some(2500));
     }
 
     #[test]
     fn cost_for_each_dirt_is_null_without_a_dirt() {
         let costs = Spent::default().until(Spent::default(), &WorkloadResult::default());
         assert_eq!((costs.exits_user_per_dirt, costs.host_cpu_us_per_mib), (None, None));
-        assert_eq!(costs.exits_total, None);
+        assert_eq!((costs.exits_total, costs.vcpu_cpu_us), (None, None));
     }
 
     #[test]

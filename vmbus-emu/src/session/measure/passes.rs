@@ -35,6 +35,7 @@ pub(super) struct LaterWindow {
 
 /// What one pass with the oracle, or without it, took.
 struct Took {
+    vcpu_cpu_us: Option<f64>,
     guest_cpu_ms: Option<f64>,
     duration_ms: f64,
     host_cpu_us: Option<f64>,
@@ -134,6 +135,7 @@ impl Stage<'_, '_> {
         };
         Ok(complete.then(|| OracleOverhead {
             rounds: rounds.into(),
+            vcpu_cpu_us: numbers(|took| took.vcpu_cpu_us),
             guest_cpu_ms: numbers(|took| took.guest_cpu_ms),
             duration_ms: numbers(|took| Some(took.duration_ms)),
             host_cpu_us: numbers(|took| took.host_cpu_us),
@@ -168,6 +170,7 @@ impl Stage<'_, '_> {
         Ok(match ended {
             // Exact up to 2^53.
             Ended::Done(done) => Some(Took {
+                vcpu_cpu_us: result.costs.vcpu_cpu_us.map(|us| us as f64),
                 guest_cpu_ms: done.and_then(|done| done.cpu_ms).map(|ms| ms as f64),
                 duration_ms,
                 host_cpu_us: result.costs.host_cpu_us.map(|us| us as f64),

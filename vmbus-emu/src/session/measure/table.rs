@@ -83,9 +83,10 @@ fn passes(workload: &WorkloadResult) {
             _ => "not measured".to_owned(),
         };
         println!(
-            "\n{}, with the oracle by without it, {} rounds: guest CPU {}, duration {}, host CPU {}",
+            "\n{}, with the oracle by without it, {} rounds: vCPU threads {}, guest CPU {}, duration {}, host CPU {}",
             workload.name,
             overhead.rounds,
+            ratio(&overhead.vcpu_cpu_us),
             ratio(&overhead.guest_cpu_ms),
             ratio(&overhead.duration_ms),
             ratio(&overhead.host_cpu_us)
