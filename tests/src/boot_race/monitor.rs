@@ -1,6 +1,7 @@
 //! The two monitors' command lines, and what is waited for.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ fn vmbus_emu(plan: &Plan, vcpus: u32) -> Result<Boot> {
     let modules_ms = watched.wait_for("modules", |line| {
         line.starts_with("@progress note ") && line.ends_with(" modules loaded")
     })?;
-    watched.succeed()?;
+    watched.succeed().with_context(|| guests_side(directory.path()))?;
     let report: Value = serde_json::from_slice(&fs::read(&report)?)?;
     let first_dirt_ms = report.pointer("/traffic/first_dirt_ms").and_then(Value::as_f64);
     let first_dirt_ms = first_dirt_ms.context("the report tells of no DIRT")?;
@@ -71,6 +72,17 @@ fn vmbus_emu(plan: &Plan, vcpus: u32) -> Result<Boot> {
         first_dirt_ms: Some(guest_start_ms + first_dirt_ms),
         vmm_memory_kib: Some(vmm_memory_kib.context("the report tells of no memory")?),
     })
+}
+
+/// What a boot left that was no success: the guest's console and the report.
+fn guests_side(directory: &Path) -> String {
+    let read = |file: &str| fs::read(directory.join(file)).unwrap_or_default();
+    let (console, report) = (read("console.log"), read("report.json"));
+    format!(
+        "the guest's console and the report:\n{}\n{}",
+        String::from_utf8_lossy(&console),
+        String::from_utf8_lossy(&report)
+    )
 }
 
 /// The agent's serial port is QEMU's standard output. It has said enough with `modules`: without a video device it would wait for one.
