@@ -24,7 +24,7 @@ pub(crate) fn block(out: &mut String, costs: &Costs) {
         ("\u{2026} for each DIRT", micros(costs.host_cpu_us_per_dirt)),
         ("\u{2026} for each MiB declared", micros(costs.host_cpu_us_per_mib)),
         ("\u{2026} of which for comparing pixels", time(costs.oracle_cpu_us)),
-        ("Processor time of the guest's threads", time(costs.vcpu_cpu_us)),
+        ("Processor time of the vCPU threads", time(costs.vcpu_cpu_us)),
         (
             "Processor time in the guest, by its own count",
             costs.guest_cpu_ms.map_or_else(|| with_unit(None, ""), |ms| millis(ms as f64)),

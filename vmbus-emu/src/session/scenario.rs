@@ -197,7 +197,10 @@ impl Stage<'_, '_> {
             if looks * LOOK == OWN_DIRT {
                 self.ask(Command::Console { lines: 1 })?;
                 outcome.left_out.push(
-                    "a first DIRT of the driver's own: it came up without one, so a line was printed".into(),
+                    format!(
+                        "the driver's own first DIRT: {} ms after it came up there was none, and a line was printed",
+                        OWN_DIRT.as_millis()
+                    ),
                 );
             }
             looks += 1;
