@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use guest_kit::initramfs::{Initramfs, Role};
-use guest_kit::lab::{Lab, LabJob, LabOutput, ProgramEnd};
+use guest_kit::lab::{Lab, LabClock, LabJob, LabOutput, ProgramEnd};
 use guest_kit::modules::ModuleTree;
 use guest_kit::{cache, probe};
 use serde_json::json;
@@ -139,7 +139,7 @@ fn in_lab(plan: &Plan, take: &mut dyn FnMut(&Boot)) -> Result<Vec<String>> {
         timeout: BOOT * (starts + 2),
         ..LabJob::new(std::env::current_exe()?)
     };
-    let lab = Lab::prepare(&cache::directory(), &mut |_| ())?;
+    let lab = Lab::prepare(&cache::directory(), LabClock::Host, &mut |_| ())?;
     let (mut boots, mut said) = (Vec::new(), Vec::new());
     let run = lab.run(&job, &mut |output| match output {
         LabOutput::Stdout(line) => match serde_json::from_str::<Boot>(&line) {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use guest_kit::lab::Lab;
+use guest_kit::lab::{Lab, LabClock};
 use guest_kit::packages::{self, GuestKernel};
 use guest_kit::{cache, console_check};
 use hv_kvm::guest_probe::{self, GuestProbe};
@@ -36,7 +36,8 @@ pub fn place() -> Option<&'static str> {
         let place = if host == Some(GuestProbe::Runs) {
             "host"
         } else {
-            Lab::prepare(&cache::directory(), &mut |_| ()).map_err(|error| ("lab", error.to_string()))?;
+            Lab::prepare(&cache::directory(), LabClock::Host, &mut |_| ())
+                .map_err(|error| ("lab", error.to_string()))?;
             "lab"
         };
         let kernel = packages::fetch(GUEST, &cache::directory(), &mut |_| ());

@@ -5,7 +5,7 @@ use std::{env, fs, io::Write, path::PathBuf, sync::atomic::Ordering, time::Durat
 use anyhow::{Context, Result, ensure};
 use guest_kit::{
     cache,
-    lab::{Lab, LabError, LabJob, LabOutput, ProgramEnd},
+    lab::{Lab, LabClock, LabError, LabJob, LabOutput, ProgramEnd},
 };
 use hv_kvm::{SynicMode, caps::HostCaps};
 use kvm_ioctls::Kvm;
@@ -16,7 +16,7 @@ const INSIDE: &str = "VMBUS_EMU_TEST_IN_LAB";
 
 /// A lab, or none with the reason printed.
 fn lab() -> Result<Option<Lab>> {
-    match Lab::prepare(&cache::directory(), &mut |step| println!("{step:?}")) {
+    match Lab::prepare(&cache::directory(), LabClock::Host, &mut |step| println!("{step:?}")) {
         Ok(lab) => Ok(Some(lab)),
         Err(error @ (LabError::NoQemu | LabError::Kernel(_))) => {
             skip("lab", &error.to_string());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use guest_kit::cache;
-use guest_kit::lab::{Lab, LabError, LabJob, LabOutput, ProgramEnd};
+use guest_kit::lab::{Lab, LabClock, LabError, LabJob, LabOutput, ProgramEnd};
 use tests::bare_metal::requirement::{KERNEL_SYNIC, REQUIRE, skip};
 use tests::program;
 
@@ -15,7 +15,7 @@ const LEAST_CASES: u32 = 20;
 
 /// The lab; none, with the reason printed, where there cannot be one.
 fn lab() -> Result<Option<Lab>> {
-    match Lab::prepare(&cache::directory(), &mut |_| ()) {
+    match Lab::prepare(&cache::directory(), LabClock::Host, &mut |_| ()) {
         Ok(lab) => Ok(Some(lab)),
         Err(error @ (LabError::NoQemu | LabError::Kernel(_))) => {
             skip("lab", &error.to_string());

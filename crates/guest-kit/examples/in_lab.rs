@@ -4,13 +4,13 @@ use std::{error::Error, process::ExitCode};
 
 use guest_kit::{
     cache,
-    lab::{Lab, LabJob, LabOutput, ProgramEnd},
+    lab::{Lab, LabClock, LabJob, LabOutput, ProgramEnd},
 };
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut words = std::env::args().skip(1);
     let program = words.next().ok_or("usage: in_lab PROGRAM [ARGUMENT...]; PROGRAM is an absolute path")?;
-    let lab = Lab::prepare(&cache::directory(), &mut |step| eprintln!("{step:?}"))?;
+    let lab = Lab::prepare(&cache::directory(), LabClock::Host, &mut |step| eprintln!("{step:?}"))?;
     let job = LabJob { arguments: words.collect(), ..LabJob::new(program) };
     let run = lab.run(&job, &mut |output| match output {
         LabOutput::Stdout(line) => println!("{line}"),

@@ -16,17 +16,17 @@ use std::{
 use crate::{
     modules::ModuleTree,
     packages::{self, FetchStep, GuestKernel},
-    probe,
 };
 
 mod attempt;
+mod clock;
 mod error;
 mod image;
 mod kernel_image;
 mod libraries;
 mod qemu;
 
-pub use self::error::LabError;
+pub use self::{clock::LabClock, error::LabError};
 pub use guest_agent::lab::{LineAnswer, LineRequest};
 
 use self::{attempt::AttemptEnd, image::JobImage};
@@ -154,6 +154,7 @@ pub struct LabRun {
 #[derive(Debug, Clone)]
 pub struct Lab {
     qemu: PathBuf,
+    clock: LabClock,
     kernel: GuestKernel,
     /// What QEMU boots: the kernel's image, or the same unpacked.
     boot_image: PathBuf,
@@ -163,12 +164,12 @@ impl Lab {
     /// Finds QEMU and gets the lab's kernel into `cache`.
     ///
     /// # Errors
-    /// [`LabError::NoQemu`], or why there is no kernel.
-    pub fn prepare(cache: &Path, step: &mut dyn FnMut(FetchStep)) -> Result<Self, LabError> {
-        let qemu = probe::find_program(probe::QEMU).ok_or(LabError::NoQemu)?;
+    /// [`LabError::NoQemu`] or [`LabError::NoBuiltQemu`], or why there is no kernel.
+    pub fn prepare(cache: &Path, clock: LabClock, step: &mut dyn FnMut(FetchStep)) -> Result<Self, LabError> {
+        let qemu = clock.qemu(cache)?;
         let kernel = packages::fetch(LAB_GUEST, cache, step)?;
         let boot_image = kernel_image::for_qemu(&kernel);
-        Ok(Self { qemu, kernel, boot_image })
+        Ok(Self { qemu, clock, kernel, boot_image })
     }
 
     /// The kernel that the lab runs.
@@ -190,7 +191,7 @@ impl Lab {
         let mut hangs = Vec::new();
         loop {
             let console_log = image::attempt_log(job, &image, hangs.len());
-            match attempt::run(&self.qemu, &self.boot_image, job, &image, &console_log, output)? {
+            match attempt::run(self, job, &image, &console_log, output)? {
                 AttemptEnd::Finished { end, boot_ms, run_ms } => {
                     let total_ms = attempt::milliseconds(start);
                     return Ok(LabRun { end, hangs, boot_ms, run_ms, total_ms });

@@ -16,6 +16,7 @@ mod apt;
 mod build_tree;
 mod known;
 mod remembered;
+mod source_package;
 mod sources;
 mod unpacked;
 mod whereabouts;
@@ -24,6 +25,7 @@ use self::sources::Sources;
 pub use self::{
     build_tree::{BuildTree, build_tree},
     known::{KNOWN_GUESTS, KnownGuest},
+    source_package::{SourcePackage, source_package},
     whereabouts::{Whereabouts, look_up},
 };
 

@@ -1,7 +1,7 @@
 //! Skipping what this host cannot do, unless somebody insists.
 
-/// Comma-separated names of what must be there: `kvm`, `synic-kernel`, `lab`, `kernels`, `drivers`, `namespaces`,
-/// `chromium`.
+/// Comma-separated names of what must be there: `kvm`, `synic-kernel`, `lab`, `lab-qemu`, `kernels`, `drivers`,
+/// `namespaces`, `chromium`.
 pub const REQUIRE: &str = "VMBUS_EMU_REQUIRE";
 
 /// KVM's own SynIC. A host that lacks it leaves its tests to the KVM lab, which has it.

@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use guest_kit::packages::{self, BuildTree, GuestKernel};
 
 use super::Driver;
+use crate::build_step;
 
 /// The driver's one file.
 pub(super) const SOURCE: &str = "hyperv_fb.c";
 const MODULE: &str = "hyperv_fb.ko";
-/// Lines of a failed build that are shown.
-const SHOWN_LINES: usize = 20;
 
 /// The module, from the cache if it was built before.
 ///
@@ -51,19 +50,6 @@ fn make(tree: &BuildTree, directory: &Path) -> Result<()> {
         .arg("-f")
         .arg(tree.common.join("Makefile"))
         .arg(format!("M={}", directory.display()))
-        .arg("modules")
-        // A make above this one would hand its own jobs and options down.
-        .env_remove("MAKEFLAGS")
-        .env_remove("MAKELEVEL")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null());
-    let output = make.output().context("cannot run make")?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<&str> = said.lines().collect();
-    let shown = lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
-    bail!("{make:?} ended with {}:\n{}", output.status, shown.join("\n"))
+        .arg("modules");
+    build_step::run(make)
 }

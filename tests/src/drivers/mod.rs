@@ -5,14 +5,14 @@
 //! by the hash of their source.
 
 mod build;
-mod edit;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-pub use self::{build::build, edit::Edit};
+pub use self::build::build;
+use crate::edit::Edit;
 
 /// A driver as a file describes it.
 #[derive(Debug, Deserialize)]

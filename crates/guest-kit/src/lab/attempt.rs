@@ -18,7 +18,7 @@ use guest_agent::{
     lines::{LineFault, LineReader, encode},
 };
 
-use super::{LabError, LabJob, LabOutput, ProgramEnd, image::JobImage, qemu::Qemu};
+use super::{Lab, LabError, LabJob, LabOutput, ProgramEnd, image::JobImage, qemu::Qemu};
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -51,15 +51,14 @@ const EVENTS_IN_FLIGHT: usize = 1024;
 const TAIL_LINES: usize = 12;
 
 pub(super) fn run(
-    qemu: &Path,
-    kernel: &Path,
+    lab: &Lab,
     job: &LabJob,
     image: &JobImage,
     console_log: &Path,
     output: &mut dyn FnMut(LabOutput),
 ) -> Result<AttemptEnd, LabError> {
-    let (mut qemu, stdin, stdout) = Qemu::start(qemu, kernel, image, job, console_log)
-        .map_err(|source| LabError::Io { action: format!("start {}", qemu.display()), source })?;
+    let (mut qemu, stdin, stdout) = Qemu::start(lab, image, job, console_log)
+        .map_err(|source| LabError::Io { action: format!("start {}", lab.qemu.display()), source })?;
     let events = read_events(stdout);
     let now = Instant::now();
     let mut attempt = Attempt { job, stdin, start: now, boot_ms: None, woken: now, stopping: None };

@@ -12,6 +12,15 @@ pub enum LabError {
         "the KVM lab needs qemu-system-x86_64; run: apt-get install --no-install-recommends qemu-system-x86"
     )]
     NoQemu,
+    /// There is none for a clock by instructions.
+    #[error(
+        "a clock by instructions takes a QEMU of its own, and there is no {path}; run: cargo xtask lab-qemu",
+        path = path.display()
+    )]
+    NoBuiltQemu {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// There is no kernel for it.
     #[error(transparent)]
     Kernel(#[from] PackageError),

@@ -10,7 +10,7 @@ use std::{
 
 use guest_agent::lab::{LINE_PORT, Share};
 
-use super::{LabJob, image::JobImage};
+use super::{Lab, LabClock, LabJob, image::JobImage};
 use crate::probe;
 
 /// A CPU with SVM, and without XSAVE and what needs it: under nesting the emulated XSAVE area's sizes do not agree, and newer guest
@@ -39,13 +39,13 @@ impl Qemu {
     /// Starts QEMU. Serial port 1 is the console, into a file; serial port 2 is QEMU's standard input and output, which are
     /// returned.
     pub(super) fn start(
-        qemu: &Path,
-        kernel: &Path,
+        lab: &Lab,
         image: &JobImage,
         job: &LabJob,
         console_log: &Path,
     ) -> io::Result<(Self, ChildStdin, ChildStdout)> {
-        let mut arguments = arguments(kernel, &image.initrd, &image.shares, job.memory_mib, console_log);
+        let mut arguments =
+            arguments(lab.clock, &lab.boot_image, &image.initrd, &image.shares, job.memory_mib, console_log);
         if let Some(port) = &job.line_port {
             arguments.extend(line_port(&port.host));
         }
@@ -54,10 +54,10 @@ impl Qemu {
         let mut command = match probe::find_program("setpriv") {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "KILL"]).arg(qemu);
+                command.args(["--pdeathsig", "KILL"]).arg(&lab.qemu);
                 command
             }
-            None => Command::new(qemu),
+            None => Command::new(&lab.qemu),
         };
         let mut child = command
             .args(arguments)
@@ -99,15 +99,18 @@ impl Drop for Qemu {
 }
 
 fn arguments(
+    clock: LabClock,
     kernel: &Path,
     initrd: &Path,
     shares: &[Share],
     memory_mib: u32,
     console_log: &Path,
 ) -> Vec<OsString> {
+    let cpu = format!("{CPU}{}", clock.processor_features());
     let mut arguments: Vec<OsString> = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         .into_iter()
-        .chain(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", PROCESSORS])
+        .chain(["-machine", "q35", "-cpu", &cpu, "-smp", PROCESSORS])
+        .chain(clock.accelerator().iter().copied())
         .map(Into::into)
         .collect();
     let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
@@ -151,12 +154,24 @@ fn option(before: &str, path: &Path, after: &str) -> OsString {
 mod tests {
     use super::*;
 
+    fn arguments_of(clock: LabClock, shares: &[Share]) -> Vec<OsString> {
+        arguments(clock, Path::new("/vmlinux"), Path::new("/initrd"), shares, 1024, Path::new("/log"))
+    }
+
+    #[test]
+    fn clock_by_instructions_takes_one_thread_and_skips_idle_time() {
+        let follow = |clock, words: [&str; 4]| arguments_of(clock, &[]).windows(4).any(|four| four == words);
+        let counting = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"];
+        assert!(follow(LabClock::Instructions, counting));
+        assert!(!follow(LabClock::Host, counting));
+        assert!(!arguments_of(LabClock::Host, &[]).contains(&"-icount".into()));
+    }
+
     #[test]
     fn shares_are_read_only_unless_they_are_outputs_and_commas_are_doubled() {
         let share = |path: &str, writable| Share { tag: "t".into(), path: path.into(), writable };
         let shares = [share("/in", false), share("/out,put", true)];
-        let arguments =
-            arguments(Path::new("/vmlinux"), Path::new("/initrd"), &shares, 1024, Path::new("/log"));
+        let arguments = arguments_of(LabClock::Host, &shares);
         let virtfs: Vec<_> = arguments
             .windows(2)
             .filter(|pair| pair[0] == "-virtfs")

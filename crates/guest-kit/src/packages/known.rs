@@ -34,11 +34,37 @@ pub(super) struct Suite {
     pub(super) name: &'static str,
     /// The part of the archive that it is in.
     pub(super) archive: &'static str,
+    /// What is wanted of it.
+    pub(super) contents: Contents,
 }
 
-const TRIXIE_BACKPORTS: Suite = Suite { name: "trixie-backports", archive: "debian" };
+/// Which packages of a suite an index has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Contents {
+    Binaries,
+    Sources,
+}
+
+impl Suite {
+    const fn binaries(name: &'static str, archive: &'static str) -> Self {
+        Self { name, archive, contents: Contents::Binaries }
+    }
+
+    /// What its directories in the cache are called, before the day.
+    pub(super) fn index_name(&self) -> String {
+        match self.contents {
+            Contents::Binaries => self.name.to_owned(),
+            Contents::Sources => format!("{}-sources", self.name),
+        }
+    }
+}
+
+const TRIXIE_BACKPORTS: Suite = Suite::binaries("trixie-backports", "debian");
 /// A Debian 12 follows it, but 6.12 came to it late: an index of some months ago, as images of that age bring along, has none.
-const BOOKWORM_SECURITY: Suite = Suite { name: "bookworm-security", archive: "debian-security" };
+const BOOKWORM_SECURITY: Suite = Suite::binaries("bookworm-security", "debian-security");
+/// Debian 12 as sources, which a machine's own index mostly lacks.
+pub(super) const BOOKWORM_SOURCES: Suite =
+    Suite { name: "bookworm", archive: "debian", contents: Contents::Sources };
 
 impl Source {
     /// A package that has everything, in a suite of Debian 12.

@@ -9,7 +9,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{KnownGuest, apt, known::Suite};
+use super::{
+    KnownGuest, apt,
+    known::{Contents, Suite},
+};
 
 /// Where apt keeps the machine's own index. Every update that changes anything renames a file in there, which changes the directory's time.
 const SYSTEM_LISTS: &str = "/var/lib/apt/lists";
@@ -30,7 +33,11 @@ impl Sources {
     ///
     /// The error is the reason why there is none.
     pub(super) fn of(guest: &KnownGuest, cache: &Path) -> Result<Self, String> {
-        let Some(suite) = guest.suite() else { return Ok(Self { directory: None }) };
+        guest.suite().map_or(Ok(Self { directory: None }), |suite| Self::in_cache(suite, cache))
+    }
+
+    /// The index of `suite` in the cache, as [`Sources::of`] fetches it.
+    pub(super) fn in_cache(suite: &Suite, cache: &Path) -> Result<Self, String> {
         let today =
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()) / SECONDS_A_DAY;
         let directory = private_index(suite, &cache.join("apt"), today, fetch)?;
@@ -75,7 +82,7 @@ fn private_index(
     today: u64,
     fetch: impl FnOnce(&Suite, &Path) -> Result<(), String>,
 ) -> Result<PathBuf, String> {
-    let Suite { name, .. } = suite;
+    let name = &suite.index_name();
     let place = parent.join(format!("{name}-{today}"));
     if place.is_dir() {
         return Ok(place);
@@ -125,8 +132,12 @@ fn fetch(suite: &Suite, directory: &Path) -> Result<(), String> {
     let prepare = || {
         fs::create_dir_all(directory.join("lists/partial"))?;
         fs::create_dir_all(directory.join("cache/archives/partial"))?;
-        let Suite { name, archive } = suite;
-        let line = format!("deb [arch=amd64 signed-by={KEYRING}] {ARCHIVES}/{archive} {name} main\n");
+        let Suite { name, archive, contents } = suite;
+        let kind = match contents {
+            Contents::Binaries => "deb [arch=amd64",
+            Contents::Sources => "deb-src [",
+        };
+        let line = format!("{kind} signed-by={KEYRING}] {ARCHIVES}/{archive} {name} main\n");
         fs::write(directory.join("sources.list"), line)
     };
     prepare().map_err(|error| format!("cannot write {}: {error}", directory.display()))?;
@@ -142,7 +153,7 @@ mod tests {
     use super::*;
     use crate::packages::known;
 
-    const SUITE: Suite = Suite { name: "suite", archive: "debian" };
+    const SUITE: Suite = Suite { name: "suite", archive: "debian", contents: Contents::Binaries };
 
     fn makes(_: &Suite, directory: &Path) -> Result<(), String> {
         fs::create_dir(directory).map_err(|error| error.to_string())
@@ -172,6 +183,16 @@ mod tests {
         }
         let place = private_index(&SUITE, dir.path(), 11, fails).unwrap();
         assert_eq!(place, dir.path().join("suite-10"));
+    }
+
+    #[test]
+    fn index_of_sources_is_another_than_that_of_the_same_suites_packages() {
+        let dir = tempfile::tempdir().unwrap();
+        let sources = Suite { contents: Contents::Sources, ..SUITE };
+        let first = private_index(&sources, dir.path(), 7, makes).unwrap();
+        let packages = private_index(&SUITE, dir.path(), 8, makes).unwrap();
+        assert_eq!(first, dir.path().join("suite-sources-7"));
+        assert!(first.is_dir() && packages.is_dir());
     }
 
     #[test]
