@@ -9,10 +9,10 @@ use hv_kvm::guest_probe::{self, GuestProbe};
 use kvm_ioctls::Kvm;
 use meter::report;
 
-use crate::cli::KvmChoice;
+use crate::cli::{KvmChoice, LabClock};
 use crate::exit::ExitError;
 
-/// Set in the environment of the instance that runs inside the KVM lab, so that its report tells.
+/// Set in the environment of the instance that runs inside the KVM lab, to what moves its clock, so that its report tells.
 pub(crate) const IN_LAB: &str = "VMBUS_EMU_IN_LAB";
 
 /// Where the guest runs.
@@ -104,6 +104,13 @@ pub(crate) fn place(choice: KvmChoice) -> Result<Place, ExitError> {
 /// Whether this process runs inside the KVM lab.
 pub(crate) fn in_lab() -> bool {
     std::env::var_os(IN_LAB).is_some()
+}
+
+/// What moves the clock here, inside the KVM lab.
+pub(crate) fn lab_clock() -> Option<report::LabClock> {
+    let clock = std::env::var(IN_LAB).ok()?;
+    let instructions = clock == LabClock::Instructions.to_string();
+    Some(if instructions { report::LabClock::Instructions } else { report::LabClock::Host })
 }
 
 /// What tells why there is no `/dev/kvm`.

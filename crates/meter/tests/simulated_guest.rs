@@ -174,6 +174,7 @@ fn report_of_a_simulated_run_names_what_was_agreed_on() {
         assert_eq!(run.wrong_pixels(), 0, "{device}");
         let host = Host {
             kvm: Kvm::Sim,
+            lab_clock: None,
             synic: Synic::Loopback,
             version: "0".into(),
             kernel: None,

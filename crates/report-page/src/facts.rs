@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use meter::measurement::Measurement;
-use meter::report::{Kvm, Synic};
+use meter::report::{Host, Kvm, LabClock, Synic};
 
 use crate::number::{NOT_MEASURED, bytes, count, millis};
 use crate::text::Text;
@@ -25,13 +25,16 @@ pub(crate) fn sentence(measurement: &Measurement) -> String {
             _ => unknown(&device.vram.kind, "place"),
         },
         workloads.len(),
-        kvm(host.kvm),
+        kvm(host),
     )
 }
 
-fn kvm(kvm: Kvm) -> &'static str {
-    match kvm {
+fn kvm(host: &Host) -> &'static str {
+    match host.kvm {
         Kvm::Host => "the host's own KVM",
+        Kvm::Lab if host.lab_clock == Some(LabClock::Instructions) => {
+            "KVM inside an emulated machine whose clock goes by instructions, a nanosecond each"
+        }
         Kvm::Lab => "KVM inside an emulated machine",
         Kvm::Sim => "no KVM, in virtual time",
     }
@@ -91,7 +94,7 @@ pub(crate) fn section(out: &mut String, measurement: &Measurement) {
         out,
         "Host",
         &[
-            ("Ran on", kvm(host.kvm).to_owned()),
+            ("Ran on", kvm(host).to_owned()),
             ("SynIC", synic(host.synic).to_owned()),
             ("vmbus-emu", Text(&host.version).to_string()),
             ("Host kernel", text(&host.kernel)),

@@ -14,6 +14,7 @@ fn empty() -> Measurement {
         schema: SCHEMA.to_owned(),
         host: Host {
             kvm: Kvm::Sim,
+            lab_clock: None,
             synic: Synic::Loopback,
             version: "0.1.0".to_owned(),
             kernel: None,

@@ -10,6 +10,7 @@ mod claims;
 mod demo;
 mod failure;
 mod graph;
+mod lab_qemu;
 mod licences;
 mod matrix;
 mod process;
@@ -58,21 +59,17 @@ enum Command {
     /// Run real guests on every kind of machine and print what they agreed on, a row each.
     Matrix(matrix::Options),
     /// Measure what the deferred I/O series claims and what reading the drivers suggests, and write docs/claims.md and
-    /// docs/hypotheses.md with the raw reports beside them; an hour in the KVM lab.
-    Claims {
-        /// Only make the runs whose name has this text in it; the others' reports stay.
-        #[arg(long, value_name = "TEXT", conflicts_with = "page")]
-        only: Option<String>,
-        /// Only write the page again, from the reports that are there.
-        #[arg(long)]
-        page: bool,
-    },
+    /// docs/hypotheses.md with the raw reports beside them; half an hour in the KVM lab.
+    Claims(claims::Options),
     /// Boot a guest in turn with QEMU, the same kernel to the same line, and measure the program's memory; status 1 beyond a limit.
     BenchBoot {
         /// Options of the bench; --help lists them.
         #[arg(last = true)]
         more: Vec<String>,
     },
+    /// Build the QEMU of a KVM lab whose clock goes by instructions (vmbus-emu --lab-clock instructions), from Debian's source with one
+    /// edit; some three minutes, once.
+    LabQemu,
     /// Check formatting, lints, documentation, the crate graph, the source rules and licences.
     Check,
     /// Check that packages use each other in the documented directions, and the source rules; print the graph.
@@ -97,8 +94,9 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Test { more } => tests_run::execute(&workspace, more),
         Command::Bless { more } => bless::execute(&workspace, more),
         Command::Matrix(options) => matrix::execute(&workspace, options),
-        Command::Claims { page, only } => claims::execute(&workspace, *page, only.as_deref()),
+        Command::Claims(options) => claims::execute(&workspace, options),
         Command::BenchBoot { more } => bench_boot::execute(&workspace, more),
+        Command::LabQemu => lab_qemu::execute(&workspace),
         Command::Check => checks::execute(&workspace),
         Command::Graph => {
             let graph = graph::execute(&workspace);

@@ -6,7 +6,7 @@ use meter::measurement::{
     Bucket, Costs, Heat, Latencies, Measurement, MissedArea, SCHEMA, Settings, Spread, StaleTiles,
     TimelinePoint, WorkloadResult,
 };
-use meter::report::{Check, Device, FirmwareFramebuffer, Guest, Host, Kvm, Synic, VramReport};
+use meter::report::{Check, Device, FirmwareFramebuffer, Guest, Host, Kvm, LabClock, Synic, VramReport};
 
 const COLUMNS: u32 = 64;
 const ROWS: u32 = 48;
@@ -21,6 +21,7 @@ pub(crate) fn rich() -> Measurement {
         schema: SCHEMA.to_owned(),
         host: Host {
             kvm: Kvm::Lab,
+            lab_clock: Some(LabClock::Host),
             synic: Synic::Kernel,
             version: "0.1.0".to_owned(),
             kernel: Some("6.1.0-synthetic".to_owned()),

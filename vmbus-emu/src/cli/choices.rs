@@ -50,6 +50,25 @@ pub(crate) enum KvmChoice {
     Lab,
 }
 
+/// What moves the clock of the KVM lab.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LabClock {
+    /// The host's time, in which an emulated processor is slow and uneven.
+    #[default]
+    Host,
+    /// The emulated processor itself, a nanosecond an instruction; takes a QEMU that cargo xtask lab-qemu builds.
+    Instructions,
+}
+
+impl From<LabClock> for guest_kit::lab::LabClock {
+    fn from(clock: LabClock) -> Self {
+        match clock {
+            LabClock::Host => Self::Host,
+            LabClock::Instructions => Self::Instructions,
+        }
+    }
+}
+
 /// What the guest agent does before the run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
@@ -116,4 +135,4 @@ macro_rules! display_as_typed {
         }
     )+};
 }
-display_as_typed!(SynicChoice, Generation, KvmChoice, Scenario, ProgressStyle);
+display_as_typed!(SynicChoice, Generation, KvmChoice, LabClock, Scenario, ProgressStyle);

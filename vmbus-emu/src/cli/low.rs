@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use device_model::options::ByteSize;
 
-use super::choices::{FailOn, Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
+use super::choices::{FailOn, Generation, KvmChoice, LabClock, ProgressStyle, Scenario, SynicChoice};
 
 /// A KVM host for Linux's Hyper-V video drivers.
 #[derive(Debug, Parser)]
@@ -91,6 +91,9 @@ pub(super) struct Machine {
     /// Whose KVM runs the guest.
     #[arg(long, value_enum, default_value_t, value_name = "WHOSE")]
     pub(super) kvm: KvmChoice,
+    /// What moves the clock of the KVM lab; host without it. With "instructions" the guest runs in the lab, unless --kvm says otherwise.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) lab_clock: Option<LabClock>,
     /// Seconds after which the guest is stopped and counts as failed; 180 by default, 900 where it is measured.
     #[arg(long, value_name = "SECS")]
     pub(super) timeout: Option<u64>,

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use device_model::options::DeviceSet;
 
-pub(crate) use choices::{FailOn, Generation, KvmChoice, ProgressStyle, Scenario, SynicChoice};
+pub(crate) use choices::{FailOn, Generation, KvmChoice, LabClock, ProgressStyle, Scenario, SynicChoice};
 pub(crate) use compare::{CompareArgs, Compared, Rounds};
 pub(crate) use measure::{MeasureArgs, WorkloadChoice};
 pub(crate) use run::{GuestSource, RunArgs, Userland};

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use device_model::options::DeviceSet;
 
+use super::choices::LabClock;
 use super::measure::MeasureArgs;
 use super::run::{GuestSource, RunArgs, Userland};
 use crate::exit::ExitError;
@@ -74,6 +75,9 @@ impl RunArgs {
         option("memory", self.memory_bytes.to_string());
         option("synic", self.synic.to_string());
         option("kvm", self.kvm.to_string());
+        if self.lab_clock != LabClock::default() {
+            option("lab-clock", self.lab_clock.to_string());
+        }
         option("timeout", self.timeout.as_secs().to_string());
         if let Some(file) = self.console.file_given() {
             option("console", absolute(file)?);

@@ -9,7 +9,7 @@ use guest_kit::kernel_tree::KernelTree;
 use guest_kit::packages::KNOWN_GUESTS;
 use guest_kit::video_driver::VideoDriver;
 
-use super::choices::{Generation, KvmChoice, Scenario, SynicChoice};
+use super::choices::{Generation, KvmChoice, LabClock, Scenario, SynicChoice};
 use super::{devices, files, low};
 use crate::exit::ExitError;
 use crate::machine::{FirmwareScreen, check_kernel};
@@ -62,6 +62,8 @@ pub(crate) struct RunArgs {
     pub(crate) synic: SynicChoice,
     /// Whose KVM runs the guest.
     pub(crate) kvm: KvmChoice,
+    /// What moves the lab's clock, if it is the lab's.
+    pub(crate) lab_clock: LabClock,
     /// What the guest agent does. [`Scenario::None`] where there is no agent.
     pub(crate) scenario: Scenario,
     /// How often the scenario does what it is named after; its own number if none is given.
@@ -168,7 +170,8 @@ impl TryFrom<low::Run> for RunArgs {
             cpus: machine.cpus,
             memory_bytes,
             synic: machine.synic,
-            kvm: machine.kvm,
+            kvm: whose_kvm(machine.kvm, machine.lab_clock)?,
+            lab_clock: machine.lab_clock.unwrap_or_default(),
             scenario,
             repeat: run.repeat,
             no_reboot: run.no_reboot,
@@ -255,6 +258,18 @@ fn scenario(asked: Option<Scenario>, guest: &GuestSource) -> Result<Scenario, Ex
             "--scenario {scenario} needs the guest agent, which an initramfs of your own does not run"
         ))
         .with_hint("leave out --initrd, or take --scenario none")),
+    }
+}
+
+/// Whose KVM it is, if the lab's clock was chosen.
+fn whose_kvm(kvm: KvmChoice, lab_clock: Option<LabClock>) -> Result<KvmChoice, ExitError> {
+    match (kvm, lab_clock) {
+        (KvmChoice::Host, Some(clock)) => {
+            Err(ExitError::usage(format!("--lab-clock {clock}: with --kvm host there is no lab"))
+                .with_hint("leave out --kvm host, or take --kvm lab"))
+        }
+        (KvmChoice::Auto, Some(LabClock::Instructions)) => Ok(KvmChoice::Lab),
+        (kvm, _) => Ok(kvm),
     }
 }
 

@@ -71,6 +71,7 @@ fn every_option_is_taken() {
         "--memory=1G",
         "--synic=user",
         "--kvm=lab",
+        "--lab-clock=instructions",
         "--scenario=boot",
         "--timeout=30",
         "--cmdline=-debug loglevel=7",
@@ -84,6 +85,7 @@ fn every_option_is_taken() {
     assert_eq!(args.vmbus_version.wire(), 0x0004_0000);
     assert_eq!((args.generation, args.cpus, args.memory_bytes), (Generation::Two, 4, 1 << 30));
     assert_eq!((args.synic, args.kvm, args.scenario), (SynicChoice::User, KvmChoice::Lab, Scenario::Boot));
+    assert_eq!(args.lab_clock, LabClock::Instructions);
     assert_eq!((args.timeout, args.cmdline.as_str()), (Duration::from_secs(30), "-debug loglevel=7"));
     assert!(args.console.to_stdout());
     assert_eq!(args.results.report(), Some(report));
@@ -137,6 +139,16 @@ fn relative_paths_become_absolute_for_another_instance() {
     let initrd = args.to_arguments().unwrap().into_iter().find(|word| word.starts_with("--initrd=")).unwrap();
     let expected = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     assert_eq!(initrd, format!("--initrd={}", expected.display()));
+}
+
+#[test]
+fn clock_by_instructions_is_the_labs_and_no_hosts() {
+    let args = run(&with_guest(&["--lab-clock", "instructions"]));
+    assert_eq!((args.kvm, args.lab_clock), (KvmChoice::Lab, LabClock::Instructions));
+    assert_eq!(run(&with_guest(&["--lab-clock", "host"])).kvm, KvmChoice::Auto);
+    let (status, text) = refusal(&with_guest(&["--kvm", "host", "--lab-clock", "instructions"]));
+    assert_eq!(status, 2);
+    assert!(text.contains("--lab-clock instructions: with --kvm host there is no lab"), "{text}");
 }
 
 #[test]

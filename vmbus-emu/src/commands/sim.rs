@@ -190,6 +190,7 @@ impl Simulation {
     fn report(&self) -> Report {
         let host = report::Host {
             kvm: report::Kvm::Sim,
+            lab_clock: None,
             synic: report::Synic::Loopback,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")

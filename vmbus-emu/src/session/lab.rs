@@ -8,7 +8,7 @@ use guest_kit::lab::{Lab, LabJob, LabOutput, LinePort, ProgramEnd};
 
 use super::guest;
 use super::stop::StopRequest;
-use crate::cli::{GuestSource, KvmChoice, MeasureArgs, RunArgs, Userland};
+use crate::cli::{GuestSource, KvmChoice, LabClock, MeasureArgs, RunArgs, Userland};
 use crate::control::{ClaimedSocket, ControlServer, Relay};
 use crate::exit::{ExitError, ExitKind};
 use crate::host;
@@ -33,15 +33,19 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> Result<(), ExitError> {
     let control = args.control.as_ref().map(|_| PathBuf::from(SOCKET_INSIDE));
-    let inside = RunArgs { kvm: KvmChoice::Host, control, ..args.clone() };
+    let inside = RunArgs { control, ..on_its_host(args) };
     run_there(args, inside.to_arguments()?, Vec::new(), socket, progress)
 }
 
 /// The same for a measurement.
 pub(crate) fn measure(args: &MeasureArgs, progress: &Progress) -> Result<(), ExitError> {
-    let mut inside = args.clone();
-    inside.run.kvm = KvmChoice::Host;
+    let inside = MeasureArgs { run: on_its_host(&args.run), ..args.clone() };
     run_there(&args.run, inside.to_arguments()?, args.files(), None, progress)
+}
+
+/// The same run, where the lab is the host.
+fn on_its_host(args: &RunArgs) -> RunArgs {
+    RunArgs { kvm: KvmChoice::Host, lab_clock: LabClock::default(), ..args.clone() }
 }
 
 /// Runs this program in the lab with `arguments`, which boot the guest of `args` and read `more` files.
@@ -58,7 +62,7 @@ fn run_there(
         // Inside the lab there is no network: the kernel must be in the cache.
         guest::fetch(name, progress)?;
     }
-    let lab = prepare(&cache, progress)?;
+    let lab = prepare(&cache, args.lab_clock, progress)?;
     arguments.push("--progress=relay".to_owned());
     let mut inputs = inputs(args, &cache);
     inputs.extend(more);
@@ -76,14 +80,14 @@ fn run_there(
         program: this_program()?,
         more_programs: Vec::new(),
         arguments,
-        environment: environment(&cache),
+        environment: environment(&cache, args.lab_clock),
         working_directory: std::env::current_dir()
             .map_err(|error| ExitError::cannot_run(format!("there is no working directory: {error}")))?,
         inputs,
         outputs: outputs(args),
         memory_mib: memory_mib(args),
         boot_timeout: LAB_BOOT,
-        timeout: args.timeout + LAB_OVERHEAD,
+        timeout: guest_kit::lab::LabClock::from(args.lab_clock).on_the_host(args.timeout) + LAB_OVERHEAD,
         retries: RETRIES,
         console_log: args.results.directory().map(|directory| directory.join("lab-console.log")),
         line_port,
@@ -96,10 +100,10 @@ fn run_there(
 pub(crate) fn doctor(progress: &Progress) -> Result<(), ExitError> {
     let stop = StopRequest::catch_signals()?;
     let cache = guest::cache();
-    let lab = prepare(&cache, progress)?;
+    let lab = prepare(&cache, LabClock::default(), progress)?;
     let job = LabJob {
         arguments: ["doctor", "--kvm=host", "--progress=relay"].map(str::to_owned).into(),
-        environment: environment(&cache),
+        environment: environment(&cache, LabClock::default()),
         boot_timeout: LAB_BOOT,
         retries: RETRIES,
         stop: stop.flag(),
@@ -109,10 +113,10 @@ pub(crate) fn doctor(progress: &Progress) -> Result<(), ExitError> {
 }
 
 /// Gets QEMU and the lab's kernel.
-fn prepare(cache: &Path, progress: &Progress) -> Result<Lab, ExitError> {
+fn prepare(cache: &Path, clock: LabClock, progress: &Progress) -> Result<Lab, ExitError> {
     progress.begin(Phase::Download);
-    let lab =
-        Lab::prepare(cache, &mut |step| guest::tell(step, progress)).map_err(|error| lab_error(&error))?;
+    let lab = Lab::prepare(cache, clock.into(), &mut |step| guest::tell(step, progress))
+        .map_err(|error| lab_error(&error))?;
     progress.done(&format!("{} for the lab", lab.kernel().package));
     Ok(lab)
 }
@@ -172,9 +176,9 @@ fn memory_mib(args: &RunArgs) -> u32 {
     u32::try_from(guest + LAB_MEMORY_MIB).unwrap_or(u32::MAX)
 }
 
-fn environment(cache: &Path) -> Vec<(String, String)> {
+fn environment(cache: &Path, clock: LabClock) -> Vec<(String, String)> {
     let mut environment = vec![
-        (host::IN_LAB.to_owned(), "1".to_owned()),
+        (host::IN_LAB.to_owned(), clock.to_string()),
         (guest_kit::cache::VARIABLE.to_owned(), cache.to_string_lossy().into_owned()),
     ];
     if let Ok(filter) = std::env::var("VMBUS_EMU_LOG") {

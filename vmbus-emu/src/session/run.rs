@@ -130,6 +130,7 @@ pub(super) fn build_report(
     let machine = vm.machine();
     let host = report::Host {
         kvm,
+        lab_clock: host::lab_clock(),
         synic: match machine.synic_mode() {
             SynicMode::Kernel => report::Synic::Kernel,
             SynicMode::User => report::Synic::User,

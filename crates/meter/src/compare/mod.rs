@@ -303,6 +303,7 @@ fn what_is_not_known(a: &[Measurement], b: &[Measurement], rule: Rule) -> Vec<St
     };
     unequal("how they were measured (settings)", &|x, y| x.settings != y.settings);
     unequal("the KVM that ran them", &|x, y| x.host.kvm != y.host.kvm);
+    unequal("what moved the clock of the lab that ran them", &|x, y| x.host.lab_clock != y.host.lab_clock);
     unequal("the SynIC", &|x, y| x.host.synic != y.host.synic);
     unequal("virtual processors", &|x, y| x.host.vcpus != y.host.vcpus);
     unequal("the mode of the screen", &|x, y| x.device.mode != y.device.mode);

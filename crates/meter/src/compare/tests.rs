@@ -1,11 +1,12 @@
 use super::*;
 use crate::measurement::{self, Settings, WorkloadResult};
 use crate::meter::Meter;
-use crate::report::{Guest, Host, Kvm, Report, Synic};
+use crate::report::{Guest, Host, Kvm, LabClock, Report, Synic};
 
 fn measurement(workloads: Vec<WorkloadResult>) -> Measurement {
     let host = Host {
         kvm: Kvm::Lab,
+        lab_clock: Some(LabClock::Host),
         synic: Synic::Kernel,
         version: "0".into(),
         kernel: None,

@@ -23,6 +23,7 @@ macro_rules! fields {
 fields! {
     "schema", "string", "Name and version of this layout, `vmbus-emu.report/1`";
     "host.kvm", "`host`, `lab` or `sim`", "Where the guest's code ran: the host's KVM, KVM inside an emulated machine, or nowhere because the guest is simulated";
+    "host.lab_clock", "`host`, `instructions` or null", "What moved the emulated machine's clock, and with it every time in this report: the host's time, or its processor, a nanosecond an instruction";
     "host.synic", "`kernel`, `user` or `loopback`", "Which SynIC served the guest: KVM's, the program's own behind an MSR filter, or the program's own in one process with a simulated guest";
     "host.version", "string", "Version of the program";
     "host.kernel", "string or null", "Kernel release that the program ran on";

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use device::{Device, FirmwareFramebuffer, VramReport};
 pub use exits::Exits;
 pub use life::LifeReport;
-pub use parties::{Check, Console, Guest, Host, Kvm, Synic};
+pub use parties::{Check, Console, Guest, Host, Kvm, LabClock, Synic};
 pub use traffic::{Faults, IntervalMs, LatencyUs, Percentiles, Traffic};
 pub use write::ReportError;
 

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Host {
     /// Where the guest's code ran.
     pub kvm: Kvm,
+    /// What moved the clock of the emulated machine; none where there was none.
+    pub lab_clock: Option<LabClock>,
     /// Which SynIC served the guest.
     pub synic: Synic,
     /// Version of this program.
@@ -33,6 +35,16 @@ pub enum Kvm {
     Lab,
     /// Nowhere: the simulated guest runs in this process.
     Sim,
+}
+
+/// What moved the clock of an emulated machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabClock {
+    /// The host's time.
+    Host,
+    /// Its processor, a nanosecond an instruction.
+    Instructions,
 }
 
 /// Which SynIC served the guest.

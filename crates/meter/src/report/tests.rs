@@ -16,6 +16,7 @@ const END: &str = "<!-- field table: end -->";
 fn host() -> Host {
     Host {
         kvm: Kvm::Sim,
+        lab_clock: None,
         synic: Synic::Loopback,
         version: "0.1.0".into(),
         kernel: None,

@@ -5,11 +5,15 @@
 //! purpose. The raw reports go to `docs/claims/`, the page that is made from them to `docs/claims.md`. Verdicts come from the
 //! numbers: a claim that does not hold here is printed as one that does not hold.
 //!
-//! In the same way hypotheses from reading the drivers are measured, and written to `docs/hypotheses.md`.
+//! In the same way hypotheses from reading the drivers are measured, and written to `docs/hypotheses.md`, and how precise the measurements
+//! are, which is `docs/precision.md`.
 
 mod evidence;
 mod hypotheses;
 mod page;
+mod place;
+mod precision;
+mod run;
 mod section;
 
 use std::fs;
@@ -17,11 +21,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use evidence::Evidence;
+use place::Place;
 use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::workspace::Workspace;
-use crate::{process, setup};
+use crate::{lab_qemu, process, setup};
 
 /// The guest whose driver the series changed, as it is today.
 const GUEST: &str = "debian/6.1-cloud";
@@ -63,16 +68,37 @@ const MEASURED: [Measured; 7] = [
 const DEMOS: [(&str, Option<&str>); 2] =
     [("demo-stock", None), ("demo-dirt-when-unwanted", Some("dirt-when-unwanted"))];
 
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only make the runs whose name has this text in it; the others' reports stay.
+    #[arg(long, value_name = "TEXT", conflicts_with = "page")]
+    only: Option<String>,
+    /// Only write the pages again, from the reports that are there.
+    #[arg(long)]
+    page: bool,
+    /// Measure on this host's KVM; without it, in the KVM lab with a clock by instructions, whose counts do not depend on the host.
+    #[arg(long, conflicts_with = "page")]
+    on_host: bool,
+}
+
 /// Measures everything, or what has `only` in its name, or with `--page` only writes the pages again from the reports that are there.
-pub(crate) fn execute(workspace: &Workspace, page_only: bool, only: Option<&str>) -> Result<(), Failure> {
+pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<(), Failure> {
     let reports = workspace.root().join("docs/claims");
-    if !page_only {
-        setup::execute()?;
-        measure_all(workspace, &reports, only.unwrap_or_default())?;
+    if !options.page {
+        let place = if options.on_host { Place::Host } else { Place::Lab };
+        match place {
+            Place::Host => setup::execute()?,
+            Place::Lab => lab_qemu::execute(workspace)?,
+        }
+        measure_all(workspace, place, &reports, options.only.as_deref().unwrap_or_default())?;
     }
     let evidence = Evidence::read(&reports)?;
-    let pages =
-        [("claims.md", page::markdown(&evidence)), ("hypotheses.md", hypotheses::markdown(&evidence))];
+    let pages = [
+        ("claims.md", page::markdown(&evidence)),
+        ("hypotheses.md", hypotheses::markdown(&evidence)),
+        ("precision.md", precision::markdown(&evidence)),
+    ];
     for (name, text) in pages {
         let path = workspace.root().join("docs").join(name);
         write(&path, text.as_bytes())?;
@@ -81,7 +107,7 @@ pub(crate) fn execute(workspace: &Workspace, page_only: bool, only: Option<&str>
     Ok(())
 }
 
-fn measure_all(workspace: &Workspace, reports: &Path, only: &str) -> Result<(), Failure> {
+fn measure_all(workspace: &Workspace, place: Place, reports: &Path, only: &str) -> Result<(), Failure> {
     let mut build = Command::new(workspace.cargo());
     build
         .args(["build", "--locked", "--release", "--package", "vmbus-emu", "--package", "tests"])
@@ -94,7 +120,9 @@ fn measure_all(workspace: &Workspace, reports: &Path, only: &str) -> Result<(), 
     create(&scratch)?;
     for Measured { name, driver, workloads, cost } in MEASURED.iter().filter(|one| one.name.contains(only)) {
         let mut run = Command::new(programs.join("vmbus-emu"));
-        run.args(["measure", "--guest", GUEST, "--grace", GRACE_MS, "--workload", workloads, "--report"])
+        run.args(["measure", "--guest", GUEST, "--grace", GRACE_MS, "--workload", workloads])
+            .args(place.arguments())
+            .arg("--report")
             .arg(scratch.join(name));
         if *cost {
             run.arg("--cost");
@@ -103,7 +131,7 @@ fn measure_all(workspace: &Workspace, reports: &Path, only: &str) -> Result<(), 
     }
     for (name, driver) in DEMOS.into_iter().filter(|(name, _)| name.contains(only)) {
         let mut run = Command::new(programs.join("vmbus-emu"));
-        run.args(["run", "--guest", GUEST, "--out"]).arg(scratch.join(name));
+        run.args(["run", "--guest", GUEST]).args(place.arguments()).arg("--out").arg(scratch.join(name));
         carry_out(run, &programs, driver, &scratch.join(name), &reports.join(format!("{name}.json")))?;
     }
     for vcpus in VCPUS {
@@ -112,14 +140,16 @@ fn measure_all(workspace: &Workspace, reports: &Path, only: &str) -> Result<(), 
             continue;
         }
         let mut run = Command::new(programs.join("vmbus-emu"));
-        run.args(["run", "--guest", GUEST, "--scenario", "boot", "--cpus", &vcpus.to_string(), "--out"])
+        run.args(["run", "--guest", GUEST, "--scenario", "boot", "--cpus", &vcpus.to_string()])
+            .args(place.arguments())
+            .arg("--out")
             .arg(scratch.join(&name));
         carry_out(run, &programs, None, &scratch.join(&name), &reports.join(format!("{name}.json")))?;
     }
     hypotheses::program(workspace.root(), &scratch)?;
-    for run in hypotheses::RUNS.iter().filter(|run| run.name.contains(only)) {
+    for run in hypotheses::RUNS.iter().chain(&precision::RUNS).filter(|run| run.name.contains(only)) {
         let (results, kept) = (scratch.join(run.name), reports.join(format!("{}.json", run.name)));
-        let command = run.command(&programs.join("vmbus-emu"), &scratch, &results);
+        let command = run.command(&programs.join("vmbus-emu"), place, &scratch, &results);
         carry_out(command, &programs, None, &results, &kept)?;
         keep_small(&kept, &scratch)?;
     }

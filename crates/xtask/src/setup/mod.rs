@@ -7,11 +7,21 @@ mod needs;
 
 use crate::failure::Failure;
 use apt::Apt;
-use needs::NEEDS;
+use needs::{LAB_QEMU_NEEDS, NEEDS, Need};
 
 /// Installs what is missing, or says which line would.
 pub(crate) fn execute() -> Result<(), Failure> {
-    let missing: Vec<_> = NEEDS.iter().filter(|need| !need.is_met()).collect();
+    provide(NEEDS)
+}
+
+/// The same for building the lab's own QEMU.
+pub(crate) fn execute_for_lab_qemu() -> Result<(), Failure> {
+    provide(NEEDS)?;
+    provide(LAB_QEMU_NEEDS)
+}
+
+fn provide(needs: &[Need]) -> Result<(), Failure> {
+    let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).collect();
     let apt = Apt::find();
     if let Some(apt) = apt.as_ref().filter(|apt| apt.has_old_lists()) {
         apt.renew_lists();
@@ -31,7 +41,7 @@ pub(crate) fn execute() -> Result<(), Failure> {
         )));
     };
     apt.install(&packages)?;
-    match NEEDS.iter().find(|need| !need.is_met()) {
+    match needs.iter().find(|need| !need.is_met()) {
         None => Ok(()),
         Some(need) => Err(Failure::cannot_run(format!(
             "{} is still missing after {} was installed",

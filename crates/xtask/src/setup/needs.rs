@@ -91,6 +91,53 @@ pub(super) const NEEDS: &[Need] = &[
     },
 ];
 
+const LAB_QEMU: &str = "building the KVM lab's own QEMU";
+
+/// What building the KVM lab's own QEMU takes beside that.
+pub(super) const LAB_QEMU_NEEDS: &[Need] = &[
+    Need {
+        thing: "dpkg-source",
+        purpose: LAB_QEMU,
+        package: "dpkg-dev",
+        probe: Probe::Program("dpkg-source"),
+    },
+    Need { thing: "python3", purpose: LAB_QEMU, package: "python3", probe: Probe::Program("python3") },
+    Need { thing: "meson", purpose: LAB_QEMU, package: "meson", probe: Probe::Program("meson") },
+    Need { thing: "ninja", purpose: LAB_QEMU, package: "ninja-build", probe: Probe::Program("ninja") },
+    Need {
+        thing: "pkg-config",
+        purpose: LAB_QEMU,
+        package: "pkg-config",
+        probe: Probe::Program("pkg-config"),
+    },
+    Need {
+        thing: "libglib-2.0.so",
+        purpose: LAB_QEMU,
+        package: "libglib2.0-dev",
+        probe: Probe::Library("libglib-2.0.so"),
+    },
+    Need {
+        thing: "libpixman-1.so",
+        purpose: LAB_QEMU,
+        package: "libpixman-1-dev",
+        probe: Probe::Library("libpixman-1.so"),
+    },
+    Need { thing: "libfdt.so", purpose: LAB_QEMU, package: "libfdt-dev", probe: Probe::Library("libfdt.so") },
+    Need {
+        thing: "libattr.so",
+        purpose: LAB_QEMU,
+        package: "libattr1-dev",
+        probe: Probe::Library("libattr.so"),
+    },
+    Need {
+        thing: "libcap-ng.so",
+        purpose: LAB_QEMU,
+        package: "libcap-ng-dev",
+        probe: Probe::Library("libcap-ng.so"),
+    },
+    Need { thing: "libz.so", purpose: LAB_QEMU, package: "zlib1g-dev", probe: Probe::Library("libz.so") },
+];
+
 impl Need {
     /// It is there.
     pub(super) fn is_met(&self) -> bool {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use guest_kit::lab::LAB_GUEST;
+use guest_kit::lab::LabClock;
 use guest_kit::packages::{self, KNOWN_GUESTS, PackageError, Whereabouts};
 use guest_kit::probe::{QEMU, Readiness};
 use hv_kvm::SynicMode;
@@ -31,6 +32,8 @@ pub(super) struct Kit {
     pub(super) readiness: Readiness,
     pub(super) guests: Vec<Guest>,
     pub(super) cache: Cache,
+    /// The QEMU of a lab whose clock goes by instructions, if it was built.
+    pub(super) built_qemu: Option<PathBuf>,
 }
 
 /// A guest that has a name.
@@ -126,7 +129,8 @@ impl Kit {
         let kernel = |name| packages::look_up(name, &directory).map_err(|error| unavailable(&error));
         let guests = KNOWN_GUESTS.iter().map(|guest| Guest { name: guest.name, kernel: kernel(guest.name) });
         let guests = guests.collect();
-        Self { readiness: Readiness::probe(), guests, cache: Cache::look_at(directory) }
+        let built_qemu = Some(LabClock::built_qemu(&directory)).filter(|path| path.is_file());
+        Self { readiness: Readiness::probe(), guests, cache: Cache::look_at(directory), built_qemu }
     }
 
     fn lab(&self) -> Result<(), String> {

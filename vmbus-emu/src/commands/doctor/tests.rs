@@ -55,6 +55,7 @@ fn kit_without(missing: &[&str]) -> Kit {
         readiness: Readiness { tools: tools.into(), qemu_version },
         guests: vec![Guest { name: "debian/6.1", kernel: Ok(Whereabouts::Cached(kernel("debian/6.1"))) }],
         cache: Cache { directory: "/cache".into(), problem: None },
+        built_qemu: None,
     }
 }
 

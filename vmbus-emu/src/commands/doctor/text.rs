@@ -10,6 +10,9 @@ use hv_kvm::caps::{HostCaps, Need};
 use super::findings::{Findings, Guest, Kit, Verdict};
 use crate::host::{Obstacle, OpenedKvm};
 
+/// The row of the lab whose clock goes by instructions.
+const LAB_CLOCK: &str = "lab clock by instructions";
+
 /// How a row begins.
 #[derive(Clone, Copy)]
 enum Mark {
@@ -117,6 +120,10 @@ fn kit_section(f: &mut fmt::Formatter<'_>, kit: &Kit, lab: &Result<(), String>) 
     }
     for tool in &kit.readiness.tools {
         tool_row(f, tool, kit.readiness.qemu_version.as_deref())?;
+    }
+    match &kit.built_qemu {
+        Some(path) => row(f, Mark::Ok, LAB_CLOCK, &path.display().to_string())?,
+        None => row(f, Mark::Unneeded, LAB_CLOCK, "its QEMU is not built; cargo xtask lab-qemu builds it")?,
     }
     match &kit.cache.problem {
         None => row(f, Mark::Ok, "cache", &kit.cache.directory.display().to_string())?,

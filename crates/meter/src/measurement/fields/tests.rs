@@ -9,13 +9,14 @@ use crate::measurement::{
     StaleTiles, TimelinePoint, UnwantedPass, WorkloadResult,
 };
 use crate::meter::Meter;
-use crate::report::{Check, Guest, Host, Kvm, Report, Synic};
+use crate::report::{Check, Guest, Host, Kvm, LabClock, Report, Synic};
 
 const DOC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/measurement.md");
 
 fn full() -> Measurement {
     let host = Host {
         kvm: Kvm::Lab,
+        lab_clock: Some(LabClock::Host),
         synic: Synic::Kernel,
         version: "0".into(),
         kernel: None,

@@ -5,11 +5,10 @@ mod host;
 mod runs;
 mod traffic;
 
-use std::fmt::Write as _;
-
 pub(super) use runs::{RUNS, program};
 
 use super::evidence::Evidence;
+use super::run;
 use super::section::{Section, Verdicts};
 
 const VERDICTS: Verdicts = Verdicts { kind: "hypothesis", holds: "confirmed", fails: "refuted here" };
@@ -20,20 +19,7 @@ pub(super) fn markdown(evidence: &Evidence) -> String {
     let all = all(evidence);
     VERDICTS.table(&mut page, &all);
     for one in &all {
-        let mut raw = "Raw, and what was run:\n".to_owned();
-        for name in one.reports {
-            let command = RUNS.iter().find(|run| run.name == *name).map(runs::Run::shown);
-            let command =
-                command.map_or_else(|| "see claims.md".to_owned(), |command| format!("`{command}`"));
-            let link = if evidence.has(name) {
-                format!("[{name}](claims/{name}.json)")
-            } else {
-                format!("{name}, not measured")
-            };
-            // Writing to a String does not fail.
-            let _ = write!(raw, "\n- {link}: {command}");
-        }
-        VERDICTS.section(&mut page, one, &raw);
+        VERDICTS.section(&mut page, one, &run::raw(evidence, one, &RUNS));
     }
     page
 }
@@ -43,7 +29,8 @@ const HEAD: &str = "# Hypotheses from reading the drivers, measured\n\n\
     typed in. `cargo xtask claims --page` makes the page again without measuring, `--only TEXT` measures the runs whose name has TEXT in \
     it. Reports are kept without their heat maps and timelines, which no verdict uses.\n\n\
     The guests are Debian's: 6.1-cloud for `hyperv_fb`, 6.1 and 6.12 for `hyperv_drm` before the vblank timer, 7.x with it. Runs in the KVM lab \
-    are of an emulated machine, so their times and rates say nothing about a real machine. `vram-ack` and `stall` are test equipment: \
+    are of an emulated machine whose clock goes by instructions, a nanosecond each: their counts are the same on every host, and their times \
+    and rates say nothing about a real machine. `vram-ack` and `stall` are test equipment: \
     they make the host misbehave, and a report says so in its `limits`.\n";
 
 fn all(evidence: &Evidence) -> Vec<Section> {

@@ -3,19 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::claims::run::{Run, run};
 use crate::failure::Failure;
 use crate::process;
-
-/// A run of the program that leaves one report.
-pub(in crate::claims) struct Run {
-    /// Of the run, and of its report's file.
-    pub(in crate::claims) name: &'static str,
-    /// Words of the command line, without the directory of the results.
-    words: &'static str,
-}
-
-/// Stands for the path of [`program`] in the words of a run.
-const STORM: &str = "PIXEL-STORM";
 
 /// 6.1 and 6.12 are what stands for the driver before the vblank timer, 7.x for the one with it.
 pub(in crate::claims) const RUNS: [Run; 21] = [
@@ -100,26 +90,6 @@ pub(in crate::claims) const RUNS: [Run; 21] = [
     ),
 ];
 
-const fn run(name: &'static str, words: &'static str) -> Run {
-    Run { name, words }
-}
-
-impl Run {
-    /// The command, with its results in `results`; `scratch` has the programs that guests run.
-    pub(in crate::claims) fn command(&self, vmbus_emu: &Path, scratch: &Path, results: &Path) -> Command {
-        let mut command = Command::new(vmbus_emu);
-        let storm = scratch.join("pixel-storm").display().to_string();
-        command.args(self.words.split(' ').map(|word| word.replace(STORM, &storm)));
-        command.arg("--out").arg(results);
-        command
-    }
-
-    /// As a reader can type it.
-    pub(in crate::claims) fn shown(&self) -> String {
-        format!("vmbus-emu {}", self.words.replace(STORM, "target/claims/pixel-storm"))
-    }
-}
-
 /// Builds the static program `tests/programs/pixel-storm.rs` into `scratch`.
 pub(in crate::claims) fn program(root: &Path, scratch: &Path) -> Result<(), Failure> {
     let mut build = Command::new("rustc");
@@ -139,13 +109,5 @@ mod tests {
         let names: BTreeSet<&str> = RUNS.iter().map(|run| run.name).collect();
         let words: BTreeSet<&str> = RUNS.iter().map(|run| run.words).collect();
         assert_eq!((names.len(), words.len()), (RUNS.len(), RUNS.len()));
-    }
-
-    #[test]
-    fn program_of_the_guest_is_named_by_its_path() {
-        let run = RUNS.iter().find(|run| run.words.contains(STORM)).unwrap();
-        let command = run.command(Path::new("/b/vmbus-emu"), Path::new("/s"), Path::new("/r"));
-        let shown = process::shown(&command);
-        assert!(shown.contains("exec:/s/pixel-storm,fill") && shown.ends_with("--out /r"), "{shown}");
     }
 }

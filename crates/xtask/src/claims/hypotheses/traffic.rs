@@ -62,9 +62,9 @@ pub(super) fn flood(evidence: &Evidence) -> Section {
                of that is printed. What his lines held is not known; here they are alike, so that a message stands for one line of text, as \
                34 s for 3,000,000 messages leave no time for copies of the screen. Only the order is looked at: at least 100 times the \
                messages a line of the other two. Without the timer the driver's worker sends as often as it gets the processor, and merges \
-               what has come until then. By the last two rows a message takes the guest longer than a line does in the KVM lab, so that \
-               most lines are merged; by Kelley's times it is the reverse on a real machine. A refutation here is one of this place, and \
-               none of Kelley's figures.",
+               what has come until then: where a message takes the guest longer than a line (the last two rows), most lines are merged. By \
+               Kelley's times a line takes longer on a real machine. Where it does not, a refutation is one of this place, and none of \
+               Kelley's figures.",
         rows,
         holds: of_after.zip(of_fb).map(|(after, fb)| after >= ORDER && fb >= ORDER),
         reports: &["flood-before", "flood-before-6.1", "flood-after", "flood-hyperv_fb"],

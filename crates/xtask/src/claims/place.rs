@@ -1,0 +1,48 @@
+//! Where the runs are made.
+
+use super::evidence::Evidence;
+
+/// Where runs are made, or were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On the KVM that the program finds.
+    Host,
+    /// In the KVM lab, with a clock that goes by instructions.
+    Lab,
+}
+
+impl Place {
+    /// What a command of the program has for it.
+    pub(super) const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Host => &[],
+            Self::Lab => &["--lab-clock", "instructions"],
+        }
+    }
+
+    /// Where the run was made whose report is called `name`.
+    pub(super) fn of(evidence: &Evidence, name: &str) -> Self {
+        match evidence.text(name, "/host/lab_clock") {
+            Some("instructions") => Self::Lab,
+            _ => Self::Host,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn command_is_shown_for_the_place_that_the_report_tells() {
+        let evidence = Evidence::of([
+            ("lab", json!({"host": {"kvm": "lab", "lab_clock": "instructions"}})),
+            ("uneven", json!({"host": {"kvm": "lab", "lab_clock": "host"}})),
+            ("real", json!({"host": {"kvm": "host", "lab_clock": null}})),
+        ]);
+        let places = ["lab", "uneven", "real", "none"].map(|name| Place::of(&evidence, name));
+        assert_eq!(places, [Place::Lab, Place::Host, Place::Host, Place::Host]);
+    }
+}
