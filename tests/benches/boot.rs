@@ -25,6 +25,8 @@ const USAGE: &str = "options, each with its default:
   --memory 512          guest memory in MiB
   --memory-cpus 1,4,16  virtual processors of further boots for the program's memory
   --qemu-machine q35    QEMU's -machine
+  --lab-clock host      what moves the KVM lab's clock: host, or instructions, which takes cargo xtask lab-qemu
+                        and is the lab's even if this machine's KVM could run Linux
   --limit 0.8           median ratio vmbus-emu/QEMU
   --memory-limit 24     the program's MiB beside guest RAM and VRAM with one virtual processor
   --growth-limit 0.5    MiB for each further one
@@ -73,14 +75,18 @@ fn carry_out(plan: &str) -> Result<ExitCode> {
 struct Options {
     plan: Plan,
     limits: Limits,
+    clock: LabClock,
     json: Option<PathBuf>,
 }
 
 fn outside(options: Options) -> Result<ExitCode> {
-    let Some(place) = guest_run::place() else { bail!("there is nowhere to run a guest") };
+    let place = match options.clock {
+        LabClock::Host => guest_run::place().context("there is nowhere to run a guest")?,
+        LabClock::Instructions => "lab, its clock by instructions",
+    };
     let program = program::vmbus_emu();
     let qemu = probe::find_program(probe::QEMU).context("no QEMU; cargo xtask setup installs it")?;
-    let Options { mut plan, limits, json } = options;
+    let Options { mut plan, limits, clock, json } = options;
     (plan.vmbus_emu, plan.qemu) = (program.to_owned(), qemu);
     let target = program.ancestors().nth(2).context("the program lies in the target directory")?;
     let json = json.unwrap_or_else(|| target.join("bench-boot.json"));
@@ -107,7 +113,7 @@ fn outside(options: Options) -> Result<ExitCode> {
     };
     let hangs = match place {
         "host" => boot_race::carry_out(&plan, &mut take).map(|()| Vec::new()),
-        _ => in_lab(&plan, &mut take),
+        _ => in_lab(&plan, clock, &mut take),
     }?;
     let verdict = Verdict::of(&boots, limits);
     print!("{verdict}");
@@ -127,7 +133,7 @@ fn outside(options: Options) -> Result<ExitCode> {
 }
 
 /// Runs this program in one lab. What a lab that hung had told does not count; its hangs come back.
-fn in_lab(plan: &Plan, take: &mut dyn FnMut(&Boot)) -> Result<Vec<String>> {
+fn in_lab(plan: &Plan, clock: LabClock, take: &mut dyn FnMut(&Boot)) -> Result<Vec<String>> {
     let firmware = plan.firmware.iter().flat_map(|directory| FIRMWARE.map(|file| directory.join(file)));
     let firmware = firmware.filter(|file| file.is_file());
     let starts = plan.rounds * 2 + u32::try_from(plan.memory_vcpus.len())?;
@@ -136,10 +142,10 @@ fn in_lab(plan: &Plan, take: &mut dyn FnMut(&Boot)) -> Result<Vec<String>> {
         arguments: vec![INSIDE.into(), serde_json::to_string(plan)?],
         inputs: firmware.chain([plan.kernel.clone(), plan.initrd.clone()]).collect(),
         memory_mib: plan.memory_mib + LAB_MEMORY_MIB,
-        timeout: BOOT * (starts + 2),
+        timeout: clock.on_the_host(BOOT * (starts + 2)),
         ..LabJob::new(std::env::current_exe()?)
     };
-    let lab = Lab::prepare(&cache::directory(), LabClock::Host, &mut |_| ())?;
+    let lab = Lab::prepare(&cache::directory(), clock, &mut |_| ())?;
     let (mut boots, mut said) = (Vec::new(), Vec::new());
     let run = lab.run(&job, &mut |output| match output {
         LabOutput::Stdout(line) => match serde_json::from_str::<Boot>(&line) {
@@ -191,6 +197,7 @@ fn options(words: &[String]) -> Result<Option<Options>> {
             memory_vcpus: vec![1, 4, 16],
         },
         limits: Limits { ratio: 0.8, memory_mib: 24.0, memory_per_vcpu_mib: 0.5 },
+        clock: LabClock::Host,
         json: None,
     };
     let mut words = words.iter();
@@ -200,7 +207,7 @@ fn options(words: &[String]) -> Result<Option<Options>> {
         }
         let value = words.next().with_context(|| format!("{option} needs a value"))?;
         let wrong = || format!("{option} {value}");
-        let Options { plan, limits, json } = &mut options;
+        let Options { plan, limits, clock, json } = &mut options;
         match option.as_str() {
             "--rounds" => plan.rounds = value.parse().with_context(wrong)?,
             "--cpus" => plan.vcpus = value.parse().with_context(wrong)?,
@@ -213,6 +220,13 @@ fn options(words: &[String]) -> Result<Option<Options>> {
             "--limit" => limits.ratio = value.parse().with_context(wrong)?,
             "--memory-limit" => limits.memory_mib = value.parse().with_context(wrong)?,
             "--growth-limit" => limits.memory_per_vcpu_mib = value.parse().with_context(wrong)?,
+            "--lab-clock" => {
+                *clock = match value.as_str() {
+                    "host" => LabClock::Host,
+                    "instructions" => LabClock::Instructions,
+                    _ => bail!("{option} {value}: known are host and instructions"),
+                }
+            }
             "--json" => *json = Some(value.into()),
             _ => bail!("unknown option {option}"),
         }
