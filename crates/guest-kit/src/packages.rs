@@ -5,7 +5,8 @@
 //! inside of the KVM lab is such a machine.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Seek as _},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -147,7 +148,16 @@ pub enum PackageError {
 /// # Errors
 /// The file cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
-    unpacked::sha256(path)
+    unpacked::sha256(&mut fs::File::open(path)?)
+}
+
+/// The same of one that is open, from its beginning.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sha256_of_open(mut file: &fs::File) -> io::Result<String> {
+    file.rewind()?;
+    unpacked::sha256(&mut file)
 }
 
 /// Finds or downloads the kernel called `name`. Kernels are kept under `cache` and shared between runs and processes: each

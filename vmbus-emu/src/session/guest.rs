@@ -1,5 +1,7 @@
 //! The guest's files: kernel, initramfs, command line, and what the report says of them.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use guest_kit::initramfs::{Initramfs, Role};
@@ -65,8 +67,26 @@ pub(crate) struct PreparedGuest {
     pub(crate) release: Option<String>,
     pub(crate) package: Option<String>,
     pub(crate) version: Option<String>,
-    /// Of the package, or of the kernel file where there is no package.
-    pub(crate) sha256: String,
+    pub(crate) sha256: KernelSha256,
+}
+
+/// SHA-256 of what is booted.
+#[derive(Debug)]
+pub(crate) enum KernelSha256 {
+    /// Of the package, as the package index has it.
+    OfPackage(String),
+    /// Of this file. Worked out for the report: it takes a tenth of a second or more, which a guest should not wait for.
+    OfFile(File),
+}
+
+impl KernelSha256 {
+    /// In hexadecimal digits.
+    pub(crate) fn digits(&self) -> io::Result<String> {
+        match self {
+            Self::OfPackage(digits) => Ok(digits.clone()),
+            Self::OfFile(file) => packages::sha256_of_open(file),
+        }
+    }
 }
 
 /// Fetches and builds what is missing.
@@ -92,7 +112,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
                 release: Some(kernel.release),
                 package: Some(kernel.package),
                 version: Some(kernel.version),
-                sha256: kernel.sha256,
+                sha256: KernelSha256::OfPackage(kernel.sha256),
             })
         }
         GuestSource::Files { kernel, userland } => {
@@ -102,7 +122,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
                     Initrd::Built(build_initramfs(kernel, modules.as_deref(), args, progress)?)
                 }
             };
-            let sha256 = packages::sha256(kernel).map_err(|error| {
+            let file = File::open(kernel).map_err(|error| {
                 ExitError::usage(format!("cannot read kernel {}: {error}", kernel.display()))
             })?;
             Ok(PreparedGuest {
@@ -111,7 +131,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
                 release: None,
                 package: None,
                 version: None,
-                sha256,
+                sha256: KernelSha256::OfFile(file),
             })
         }
     }

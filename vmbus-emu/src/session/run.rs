@@ -147,7 +147,11 @@ pub(super) fn build_report(
         driver: outcome.driver.clone(),
         package: guest.package.clone(),
         version: guest.version.clone(),
-        sha256: Some(guest.sha256.clone()),
+        sha256: guest
+            .sha256
+            .digits()
+            .inspect_err(|error| tracing::warn!("the kernel cannot be read again: {error}"))
+            .ok(),
         driver_sha256: args.driver.as_ref().map(|driver| driver.sha256.clone()),
         simulated: false,
         boot_ms: outcome.hello.as_ref().map(|hello| hello.boot_ms),

@@ -1,9 +1,7 @@
 //! Kernels in the cache: `kernels/PACKAGE_VERSION/{kernel.json,root/}`.
 
 use std::{
-    fs,
-    fs::File,
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -100,9 +98,9 @@ pub(super) fn newest(kernels: &Path, guest: &KnownGuest) -> Result<Option<GuestK
 }
 
 /// The SHA-256 of a file, hex.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
+pub(super) fn sha256(file: &mut impl io::Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    io::copy(&mut File::open(path)?, &mut hasher)?;
+    io::copy(file, &mut hasher)?;
     Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -160,7 +158,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "abc").unwrap();
         assert_eq!(
-            sha256(file.path()).unwrap(),
+            sha256(&mut fs::File::open(file.path()).unwrap()).unwrap(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }
