@@ -1,6 +1,7 @@
 //! KVM memory slots: guest RAM, and device memory laid at an address of the guest's choice.
 #![expect(unsafe_code, reason = "KVM_SET_USER_MEMORY_REGION hands host memory to the guest")]
 
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +10,7 @@ use kvm_bindings::{
     kvm_enable_cap, kvm_userspace_memory_region,
 };
 use kvm_ioctls::VmFd;
+use rustix::mm::{Advice, madvise};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MmapRegion};
 use vmm_sys_util::errno;
 
@@ -382,6 +384,18 @@ impl Drop for MemorySlots {
             }
         }
     }
+}
+
+/// Asks the system to back `region`, which is anonymous memory, with huge pages: a fault of the guest's is then one for 2 MiB, if
+/// guest and host addresses agree in the bits below that.
+///
+/// # Errors
+/// The system has no huge pages.
+pub fn advise_huge_pages(region: &MmapRegion) -> io::Result<()> {
+    // JUSTIFICATION: rustix has no safe madvise, because some kinds of advice drop what memory holds.
+    // SAFETY: this one changes how memory is backed and nothing that can be seen in it, and the range is a mapping's.
+    unsafe { madvise(region.as_ptr().cast(), region.size(), Advice::LinuxHugepage) }?;
+    Ok(())
 }
 
 fn kvm_error(operation: &'static str, slot: u32) -> impl FnOnce(errno::Error) -> SlotError {

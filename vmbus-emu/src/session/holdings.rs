@@ -90,10 +90,12 @@ pub(super) fn vmm_memory_kib() -> Option<u64> {
     Some(own_kib(&fs::read_to_string("/proc/self/smaps").ok()?))
 }
 
-/// What guest RAM and VRAM are called among the mappings.
+/// What guest RAM and VRAM are called among the mappings, where they are files.
 const OF_THE_GUEST: [&str; 2] = ["/memfd:guest-ram", "/memfd:vram"];
+/// Among a mapping's flags: huge pages were asked for, which `machine/memory.rs` does for guest RAM, and nobody for anything else.
+const HUGE_PAGES: &str = "hg";
 
-/// Resident memory in KiB of mappings without a file.
+/// Resident memory in KiB of mappings without a file, but for guest RAM.
 fn memory_kib(smaps: &str) -> u64 {
     resident_kib(smaps, |head| !head.contains('/'))
 }
@@ -103,16 +105,22 @@ fn own_kib(smaps: &str) -> u64 {
     resident_kib(smaps, |head| !OF_THE_GUEST.iter().any(|name| head.contains(name)))
 }
 
-/// Resident memory in KiB of the mappings that count by their first line: addresses, permissions, and the file if there is one.
+/// Resident memory in KiB of the mappings that count by their first line (addresses, permissions, and the file if there is one) and are
+/// not guest RAM by their last, the flags.
 fn resident_kib(smaps: &str, counts: impl Fn(&str) -> bool) -> u64 {
     let number = |text: &str| text.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0);
-    let mut counted = false;
+    let (mut counted, mut resident) = (false, 0);
     let mut sum = 0_u64;
     for line in smaps.lines() {
-        if let Some(resident) = line.strip_prefix("Rss:") {
-            sum = sum.saturating_add(if counted { number(resident) } else { 0 });
+        if let Some(text) = line.strip_prefix("Rss:") {
+            resident = if counted { number(text) } else { 0 };
+            sum = sum.saturating_add(resident);
+        } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+            if flags.split_whitespace().any(|flag| flag == HUGE_PAGES) {
+                sum = sum.saturating_sub(resident);
+            }
         } else if line.split(' ').next().is_some_and(|range| range.contains('-')) {
-            counted = counts(line);
+            (counted, resident) = (counts(line), 0);
         }
     }
     sum
@@ -154,7 +162,8 @@ mod tests {
     fn neither_files_nor_the_guests_memory_count() {
         let smaps = "5400-5500 r-xp 0 00:01 5    /usr/bin/vmbus-emu\nSize: 9000 kB\nRss: 3000 kB\n\
                      5500-5600 rw-p 0 00:00 0    [heap]\nSize: 200 kB\nRss:                 132 kB\nPss: 1 kB\n\
-                     7f00-7f10 rw-p 0 00:00 0 \nSize: 10 kB\nRss: 8 kB\n\
+                     7f00-7f10 rw-p 0 00:00 0 \nSize: 10 kB\nRss: 8 kB\nVmFlags: rd wr mr mw me ac sd \n\
+                     7f10-7f20 rw-p 0 00:00 0 \nSize: 524288 kB\nRss: 70000 kB\nVmFlags: rd wr mr mw me ac nr hg \n\
                      7f20-7f30 rw-s 0 00:01 6    /memfd:guest-ram (deleted)\nSize: 524288 kB\nRss: 999 kB\n\
                      7f40-7f50 rw-s 0 00:01 7    /memfd:vram (deleted)\nSize: 8192 kB\nRss: 4096 kB\n";
         assert_eq!((memory_kib(smaps), own_kib(smaps)), (140, 3140));
