@@ -15,3 +15,9 @@ pub(crate) fn execute(workspace: &Workspace) -> Result<(), Failure> {
         .current_dir(workspace.root());
     process::run(&mut build)
 }
+
+/// The same by the program of a debug build, which is there.
+pub(crate) fn execute_built(workspace: &Workspace) -> Result<(), Failure> {
+    setup::execute_for_lab_qemu()?;
+    process::run(&mut Command::new(workspace.target().join("debug/build-lab-qemu")))
+}
