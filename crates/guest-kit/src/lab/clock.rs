@@ -15,8 +15,8 @@ pub enum LabClock {
     /// host, on what else runs there, and on how hard an instruction is to emulate.
     #[default]
     Host,
-    /// The emulated processor: an instruction takes a nanosecond, whatever it does, and an idle processor skips to its next timer.
-    /// What a guest does in a tick is then the same on every host. Takes the QEMU of [`LabClock::built_qemu`].
+    /// The emulated processor: an instruction takes a nanosecond, whatever it does; while it sleeps, its time goes with the host's. What a
+    /// guest does in a tick is then the same on every host. Takes the QEMU of [`LabClock::built_qemu`].
     Instructions,
 }
 
@@ -42,10 +42,13 @@ impl LabClock {
     }
 
     /// How QEMU emulates.
+    ///
+    /// Without `sleep=on` a sleeping processor skips to its next timer: what waits for a file of the host's waits by hundreds of ticks then, and a boot
+    /// takes from 2 to 10 s.
     pub(super) const fn accelerator(self) -> &'static [&'static str] {
         match self {
             Self::Host => &["-accel", "tcg,thread=multi"],
-            Self::Instructions => &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"],
+            Self::Instructions => &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"],
         }
     }
 

@@ -159,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn clock_by_instructions_takes_one_thread_and_skips_idle_time() {
+    fn clock_by_instructions_takes_one_thread_and_does_not_skip_idle_time() {
         let follow = |clock, words: [&str; 4]| arguments_of(clock, &[]).windows(4).any(|four| four == words);
-        let counting = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"];
+        let counting = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on"];
         assert!(follow(LabClock::Instructions, counting));
         assert!(!follow(LabClock::Host, counting));
         assert!(!arguments_of(LabClock::Host, &[]).contains(&"-icount".into()));

@@ -71,15 +71,22 @@ const DEMOS: [(&str, Option<&str>); 2] =
 /// What is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only make the runs whose name has this text in it; the others' reports stay.
+    /// Only make the runs whose name has this text in it; the others' reports stay. May be given again.
     #[arg(long, value_name = "TEXT", conflicts_with = "page")]
-    only: Option<String>,
+    only: Vec<String>,
     /// Only write the pages again, from the reports that are there.
     #[arg(long)]
     page: bool,
     /// Measure on this host's KVM; without it, in the KVM lab with a clock by instructions, whose counts do not depend on the host.
     #[arg(long, conflicts_with = "page")]
     on_host: bool,
+}
+
+impl Options {
+    /// Whether the run called `name` is to be made.
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|text| name.contains(text))
+    }
 }
 
 /// Measures everything, or what has `only` in its name, or with `--page` only writes the pages again from the reports that are there.
@@ -91,7 +98,7 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<(), Fa
             Place::Host => setup::execute()?,
             Place::Lab => lab_qemu::execute(workspace)?,
         }
-        measure_all(workspace, place, &reports, options.only.as_deref().unwrap_or_default())?;
+        measure_all(workspace, place, &reports, |name| options.wants(name))?;
     }
     let evidence = Evidence::read(&reports)?;
     let pages = [
@@ -107,7 +114,12 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<(), Fa
     Ok(())
 }
 
-fn measure_all(workspace: &Workspace, place: Place, reports: &Path, only: &str) -> Result<(), Failure> {
+fn measure_all(
+    workspace: &Workspace,
+    place: Place,
+    reports: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
     let mut build = Command::new(workspace.cargo());
     build
         .args(["build", "--locked", "--release", "--package", "vmbus-emu", "--package", "tests"])
@@ -118,7 +130,7 @@ fn measure_all(workspace: &Workspace, place: Place, reports: &Path, only: &str) 
     let scratch = workspace.target().join("claims");
     create(reports)?;
     create(&scratch)?;
-    for Measured { name, driver, workloads, cost } in MEASURED.iter().filter(|one| one.name.contains(only)) {
+    for Measured { name, driver, workloads, cost } in MEASURED.iter().filter(|one| wanted(one.name)) {
         let mut run = Command::new(programs.join("vmbus-emu"));
         run.args(["measure", "--guest", GUEST, "--grace", GRACE_MS, "--workload", workloads])
             .args(place.arguments())
@@ -129,14 +141,14 @@ fn measure_all(workspace: &Workspace, place: Place, reports: &Path, only: &str) 
         }
         carry_out(run, &programs, *driver, &scratch.join(name), &reports.join(format!("{name}.json")))?;
     }
-    for (name, driver) in DEMOS.into_iter().filter(|(name, _)| name.contains(only)) {
+    for (name, driver) in DEMOS.into_iter().filter(|(name, _)| wanted(name)) {
         let mut run = Command::new(programs.join("vmbus-emu"));
         run.args(["run", "--guest", GUEST]).args(place.arguments()).arg("--out").arg(scratch.join(name));
         carry_out(run, &programs, driver, &scratch.join(name), &reports.join(format!("{name}.json")))?;
     }
     for vcpus in VCPUS {
         let name = format!("boot-{vcpus}");
-        if !name.contains(only) {
+        if !wanted(&name) {
             continue;
         }
         let mut run = Command::new(programs.join("vmbus-emu"));
@@ -147,7 +159,7 @@ fn measure_all(workspace: &Workspace, place: Place, reports: &Path, only: &str) 
         carry_out(run, &programs, None, &scratch.join(&name), &reports.join(format!("{name}.json")))?;
     }
     hypotheses::program(workspace.root(), &scratch)?;
-    for run in hypotheses::RUNS.iter().chain(&precision::RUNS).filter(|run| run.name.contains(only)) {
+    for run in hypotheses::RUNS.iter().chain(&precision::RUNS).filter(|run| wanted(run.name)) {
         let (results, kept) = (scratch.join(run.name), reports.join(format!("{}.json", run.name)));
         let command = run.command(&programs.join("vmbus-emu"), place, &scratch, &results);
         carry_out(command, &programs, None, &results, &kept)?;
