@@ -118,7 +118,7 @@ fn repeats(evidence: &Evidence) -> Section {
     Section {
         title: "Ten windows of a workload agree within 5 %",
         says: "The same workload ten times in one guest: the largest spread of DIRT messages, declared and changed pixels, from the least to the \
-               most, in percent of the most. `box` moves at 30 Hz and `lines` are printed without a pause, so how they fall into the driver's refreshes is \
+               most, in percent of the most. `box` moves at 30 Hz and `lines` come at once and then one by one, so how they fall into the driver's refreshes is \
                part of it: the vblank timer of hyperv_drm runs whether anything is drawn or not, so a window has one refresh more or less.",
         rows,
         holds: spreads
