@@ -142,6 +142,7 @@ fn in_lab(plan: &Plan, clock: LabClock, take: &mut dyn FnMut(&Boot)) -> Result<V
         arguments: vec![INSIDE.into(), serde_json::to_string(plan)?],
         inputs: firmware.chain([plan.kernel.clone(), plan.initrd.clone()]).collect(),
         memory_mib: plan.memory_mib + LAB_MEMORY_MIB,
+        boot_timeout: clock.on_the_host(BOOT),
         timeout: clock.on_the_host(BOOT * (starts + 2)),
         ..LabJob::new(std::env::current_exe()?)
     };

@@ -3,13 +3,14 @@
 //! `tests/lab-qemu.toml` has the edit, why it is needed, and what is built. The program is kept in the cache, with what it was made of
 //! beside it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use guest_kit::lab::LabClock;
 use guest_kit::{packages, probe};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use crate::build_step;
@@ -17,6 +18,8 @@ use crate::edit::Edit;
 
 /// The name of [`LabQemu::devices`] as a configuration of QEMU's.
 const DEVICES: &str = "lab";
+/// How the directory of a build that goes on begins.
+const INCOMPLETE: &str = ".incomplete-";
 
 /// What `tests/lab-qemu.toml` describes.
 #[derive(Debug, Deserialize)]
@@ -68,29 +71,46 @@ impl LabQemu {
     }
 }
 
-/// The program, which is built first if the one in the cache was made of another description, or there is none: some minutes.
+/// The program, which is built first if there is none of this description in the cache: some minutes. Of several processes one builds, and
+/// the others wait for it.
 ///
 /// # Errors
 /// The source cannot be had, the edit does not fit it, or a step of the build fails.
 pub fn build(cache: &Path) -> Result<PathBuf> {
-    let place = LabClock::built_qemu(cache);
+    let cache = std::path::absolute(cache).with_context(|| cache.display().to_string())?;
+    let place = LabClock::built_qemu(&cache);
     let directory = place.parent().context("the cache is the root directory")?;
+    let named = |path: &Path| path.display().to_string();
+    // QEMU's configure cannot be told a path with these in it.
+    ensure!(
+        !named(directory).contains([' ', ':']),
+        "{}: QEMU cannot be built below a directory with a space or a colon in its name; set {} to another",
+        named(directory),
+        guest_kit::cache::VARIABLE
+    );
+    fs::create_dir_all(directory).with_context(|| named(directory))?;
+    let lock = directory.join(".lock");
+    let held = File::create(&lock).with_context(|| named(&lock))?;
+    rustix::fs::flock(&held, FlockOperation::LockExclusive).with_context(|| named(&lock))?;
     let made_of = directory.join("made-of.json");
-    let description_sha256 = packages::sha256(&description())?;
+    let description_sha256 = packages::sha256(&description()).with_context(|| named(&description()))?;
     if place.is_file() && is_made_of(&made_of, &description_sha256) {
         return Ok(place);
     }
-    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
-    let work = tempfile::Builder::new().prefix(".incomplete-").tempdir_in(directory)?;
+    remove_remains(directory)?;
+    let work = tempfile::Builder::new()
+        .prefix(INCOMPLETE)
+        .tempdir_in(directory)
+        .with_context(|| named(directory))?;
     let qemu = LabQemu::read()?;
     eprintln!("fetching the source of {}", qemu.package);
-    let source = packages::source_package(&qemu.package, cache, work.path())?;
+    let source = packages::source_package(&qemu.package, &cache, work.path())?;
     qemu.apply_edits(&source.tree)?;
     let devices = source.tree.join("configs/devices/x86_64-softmmu").join(format!("{DEVICES}.mak"));
-    fs::write(&devices, qemu.devices.join("\n") + "\n").with_context(|| devices.display().to_string())?;
+    fs::write(&devices, qemu.devices.join("\n") + "\n").with_context(|| named(&devices))?;
 
     let tree = work.path().join("build");
-    fs::create_dir(&tree)?;
+    fs::create_dir(&tree).with_context(|| named(&tree))?;
     eprintln!("building {}, {}: some three minutes on two cores", qemu.package, source.version);
     let mut configure = Command::new(source.tree.join("configure"));
     configure
@@ -103,14 +123,23 @@ pub fn build(cache: &Path) -> Result<PathBuf> {
     ninja.arg(probe::QEMU).current_dir(&tree);
     build_step::run(ninja)?;
 
-    // What it was made of goes first and comes last: a program without that is built anew.
-    if made_of.exists() {
-        fs::remove_file(&made_of)?;
-    }
-    fs::rename(tree.join(probe::QEMU), &place)?;
+    fs::rename(tree.join(probe::QEMU), &place).with_context(|| named(&place))?;
+    // Last: a program without it is built anew.
     let made = MadeOf { description_sha256, version: source.version };
-    fs::write(&made_of, serde_json::to_vec_pretty(&made)?)?;
+    fs::write(&made_of, serde_json::to_vec_pretty(&made)?).with_context(|| named(&made_of))?;
+    drop(held);
     Ok(place)
+}
+
+/// Removes what a build that was killed has left. The caller holds the lock, so none goes on.
+fn remove_remains(directory: &Path) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(INCOMPLETE)) {
+            fs::remove_dir_all(&path).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn description() -> PathBuf {
@@ -133,6 +162,35 @@ mod tests {
         let [edit] = &qemu.edits[..] else { panic!("{:?}", qemu.edits) };
         let added: Vec<&str> = edit.replace.lines().filter(|line| !edit.find.contains(line)).collect();
         assert_eq!(added, ["            cs->exception_index = -1;"]);
+    }
+
+    #[test]
+    fn revision_goes_with_the_description() {
+        const DESCRIPTION: &str = "afc4f24fd798ebfaf03367958fceb5a15da8d5592cd4c99a349a36d02aeaf6c4";
+        let digits = packages::sha256(&description()).unwrap();
+        assert_eq!(
+            (guest_kit::lab::BUILT_QEMU_REVISION, digits.as_str()),
+            (1, DESCRIPTION),
+            "tests/lab-qemu.toml was changed: raise guest_kit::lab::BUILT_QEMU_REVISION, and put both here"
+        );
+    }
+
+    #[test]
+    fn remains_of_a_killed_build_go_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join(".incomplete-x/source")).unwrap();
+        fs::write(directory.path().join("made-of.json"), "{}").unwrap();
+        remove_remains(directory.path()).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["made-of.json"]);
+    }
+
+    #[test]
+    fn directory_that_qemu_cannot_be_built_below_is_named() {
+        let told = build(Path::new("/tmp/a b")).unwrap_err().to_string();
+        assert!(told.contains("/tmp/a b/lab-qemu") && told.contains("VMBUS_EMU_CACHE"), "{told}");
+        assert!(!Path::new("/tmp/a b").exists());
     }
 
     #[test]

@@ -26,7 +26,10 @@ mod kernel_image;
 mod libraries;
 mod qemu;
 
-pub use self::{clock::LabClock, error::LabError};
+pub use self::{
+    clock::{BUILT_QEMU_REVISION, LabClock},
+    error::LabError,
+};
 pub use guest_agent::lab::{LineAnswer, LineRequest};
 
 use self::{attempt::AttemptEnd, image::JobImage};

@@ -101,6 +101,19 @@ pub enum PackageError {
         /// What to do.
         remedy: &'static str,
     },
+    /// There is no index of a suite's sources.
+    #[error(
+        "no source of package {package}: {suite}'s index of sources: {reason}; it comes from http://deb.debian.org with \
+         apt-get, which must be reachable"
+    )]
+    NoSources {
+        /// Which package.
+        package: String,
+        /// Which suite.
+        suite: &'static str,
+        /// What stood in the way.
+        reason: String,
+    },
     /// A tool is missing or failed.
     #[error("package {package}: {failure}; to see more, run: {command}")]
     Tool {

@@ -58,8 +58,8 @@ enum Command {
     },
     /// Run real guests on every kind of machine and print what they agreed on, a row each.
     Matrix(matrix::Options),
-    /// Measure what the deferred I/O series claims and what reading the drivers suggests, and write docs/claims.md and
-    /// docs/hypotheses.md with the raw reports beside them; half an hour in the KVM lab.
+    /// Measure what the deferred I/O series claims, what reading the drivers suggests, and how precise that is, and write docs/claims.md,
+    /// docs/hypotheses.md and docs/precision.md with the raw reports beside them; half an hour in the KVM lab.
     Claims(claims::Options),
     /// Boot a guest in turn with QEMU, the same kernel to the same line, and measure the program's memory; status 1 beyond a limit.
     BenchBoot {

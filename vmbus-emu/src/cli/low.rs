@@ -94,7 +94,8 @@ pub(super) struct Machine {
     /// What moves the clock of the KVM lab; host without it. With "instructions" the guest runs in the lab, unless --kvm says otherwise.
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(super) lab_clock: Option<LabClock>,
-    /// Seconds after which the guest is stopped and counts as failed; 180 by default, 900 where it is measured.
+    /// Seconds after which the guest is stopped and counts as failed, by the lab's clock in the KVM lab; 180 by default, 900 where
+    /// it is measured.
     #[arg(long, value_name = "SECS")]
     pub(super) timeout: Option<u64>,
     /// Where the guest's serial console goes: a file, or "-" for standard output.

@@ -1,7 +1,5 @@
 //! The guest's files: kernel, initramfs, command line, and what the report says of them.
 
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use guest_kit::initramfs::{Initramfs, Role};
@@ -10,6 +8,7 @@ use guest_kit::modules::ModuleTree;
 use guest_kit::packages::{self, FetchStep, GuestKernel};
 use guest_kit::video_driver::VideoDriver;
 
+use super::kernel_sha256::{KernelFile, KernelSha256};
 use super::run::TemporaryFile;
 use crate::cli::{Generation, GuestSource, RunArgs, Scenario, Userland};
 use crate::exit::ExitError;
@@ -70,25 +69,6 @@ pub(crate) struct PreparedGuest {
     pub(crate) sha256: KernelSha256,
 }
 
-/// SHA-256 of what is booted.
-#[derive(Debug)]
-pub(crate) enum KernelSha256 {
-    /// Of the package, as the package index has it.
-    OfPackage(String),
-    /// Of this file. Worked out for the report: it takes a tenth of a second or more, which a guest should not wait for.
-    OfFile(File),
-}
-
-impl KernelSha256 {
-    /// In hexadecimal digits.
-    pub(crate) fn digits(&self) -> io::Result<String> {
-        match self {
-            Self::OfPackage(digits) => Ok(digits.clone()),
-            Self::OfFile(file) => packages::sha256_of_open(file),
-        }
-    }
-}
-
 /// Fetches and builds what is missing.
 pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGuest, ExitError> {
     let driver = args.driver.as_ref();
@@ -122,7 +102,7 @@ pub(crate) fn prepare(args: &RunArgs, progress: &Progress) -> Result<PreparedGue
                     Initrd::Built(build_initramfs(kernel, modules.as_deref(), args, progress)?)
                 }
             };
-            let file = File::open(kernel).map_err(|error| {
+            let file = KernelFile::open(kernel).map_err(|error| {
                 ExitError::usage(format!("cannot read kernel {}: {error}", kernel.display()))
             })?;
             Ok(PreparedGuest {

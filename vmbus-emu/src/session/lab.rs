@@ -76,6 +76,7 @@ fn run_there(
         .map(|socket| ControlServer::start(socket, Arc::new(Relay::new(port, absolute_outputs(args)?))))
         .transpose()?;
 
+    let on_the_host = |time| guest_kit::lab::LabClock::from(args.lab_clock).on_the_host(time);
     let job = LabJob {
         program: this_program()?,
         more_programs: Vec::new(),
@@ -86,8 +87,8 @@ fn run_there(
         inputs,
         outputs: outputs(args),
         memory_mib: memory_mib(args),
-        boot_timeout: LAB_BOOT,
-        timeout: guest_kit::lab::LabClock::from(args.lab_clock).on_the_host(args.timeout) + LAB_OVERHEAD,
+        boot_timeout: on_the_host(LAB_BOOT),
+        timeout: on_the_host(args.timeout.saturating_add(LAB_OVERHEAD)),
         retries: RETRIES,
         console_log: args.results.directory().map(|directory| directory.join("lab-console.log")),
         line_port,

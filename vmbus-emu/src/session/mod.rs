@@ -10,6 +10,7 @@ pub(crate) mod guest;
 mod guest_log;
 mod holdings;
 mod input;
+mod kernel_sha256;
 mod kms;
 pub(crate) mod lab;
 mod lifecycle;

@@ -147,11 +147,7 @@ pub(super) fn build_report(
         driver: outcome.driver.clone(),
         package: guest.package.clone(),
         version: guest.version.clone(),
-        sha256: guest
-            .sha256
-            .digits()
-            .inspect_err(|error| tracing::warn!("the kernel cannot be read again: {error}"))
-            .ok(),
+        sha256: guest.sha256.digits().ok().map(str::to_owned),
         driver_sha256: args.driver.as_ref().map(|driver| driver.sha256.clone()),
         simulated: false,
         boot_ms: outcome.hello.as_ref().map(|hello| hello.boot_ms),
@@ -162,6 +158,7 @@ pub(super) fn build_report(
     report.exits = vm.exits();
     report.console = report::Console { tail: Some(machine.console().tail_lines(CONSOLE_TAIL_LINES)) };
     report.limits.extend(test_equipment(args));
+    report.limits.extend(guest.sha256.digits().err().map(str::to_owned));
     report.limits.extend(outcome.left_out);
     report.checks.extend(outcome.checks);
     report

@@ -8,6 +8,10 @@ use std::{
 use super::LabError;
 use crate::probe;
 
+/// Counts the descriptions of the QEMU that is built for [`LabClock::Instructions`] (`tests/lab-qemu.toml`, where a test holds the two
+/// together), so that one of an earlier description is not taken for it.
+pub const BUILT_QEMU_REVISION: u32 = 1;
+
 /// What moves the lab's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LabClock {
@@ -16,7 +20,7 @@ pub enum LabClock {
     #[default]
     Host,
     /// The emulated processor: an instruction takes a nanosecond, whatever it does; while it sleeps, its time goes with the host's. What a
-    /// guest does in a tick is then the same on every host. Takes the QEMU of [`LabClock::built_qemu`].
+    /// busy guest does between two ticks does not depend on the host. Takes the QEMU of [`LabClock::built_qemu`].
     Instructions,
 }
 
@@ -27,7 +31,7 @@ impl LabClock {
     /// again that it injected within the budget's last instructions: newer guests do not survive that.
     #[must_use]
     pub fn built_qemu(cache: &Path) -> PathBuf {
-        cache.join("lab-qemu").join(probe::QEMU)
+        cache.join("lab-qemu").join(BUILT_QEMU_REVISION.to_string()).join(probe::QEMU)
     }
 
     /// The QEMU to start.
@@ -43,7 +47,7 @@ impl LabClock {
 
     /// How QEMU emulates.
     ///
-    /// Without `sleep=on` a sleeping processor skips to its next timer: what waits for a file of the host's waits by hundreds of ticks then, and a boot
+    /// With `sleep=off` a sleeping processor skips to its next timer: what waits for a file of the host's waits by hundreds of ticks then, and a boot
     /// takes from 2 to 10 s.
     pub(super) const fn accelerator(self) -> &'static [&'static str] {
         match self {
@@ -69,7 +73,7 @@ impl LabClock {
     pub fn on_the_host(self, time: Duration) -> Duration {
         match self {
             Self::Host => time,
-            Self::Instructions => time * 4,
+            Self::Instructions => time.saturating_mul(4),
         }
     }
 }
@@ -82,12 +86,12 @@ mod tests {
     fn qemu_that_is_not_built_is_named_with_what_builds_it() {
         let cache = tempfile::tempdir().unwrap();
         let told = LabClock::Instructions.qemu(cache.path()).unwrap_err().to_string();
-        let path = cache.path().join("lab-qemu/qemu-system-x86_64");
+        let path = cache.path().join(format!("lab-qemu/{BUILT_QEMU_REVISION}/qemu-system-x86_64"));
         assert!(
             told.contains(&path.display().to_string()) && told.contains("cargo xtask lab-qemu"),
             "{told}"
         );
-        std::fs::create_dir(path.parent().unwrap()).unwrap();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "").unwrap();
         assert_eq!(LabClock::Instructions.qemu(cache.path()).unwrap(), path);
     }

@@ -17,7 +17,7 @@ pub struct SourcePackage {
     pub tree: PathBuf,
 }
 
-/// Downloads the newest source of `name` in Debian 12 into the directory `work`, and unpacks it there. apt holds the files to the
+/// Downloads the source of `name` that Debian 12 has (suite bookworm) into the directory `work`, and unpacks it there. apt holds the files to the
 /// checksums of its signed index.
 ///
 /// # Errors
@@ -28,8 +28,11 @@ pub fn source_package(name: &str, cache: &Path, work: &Path) -> Result<SourcePac
         command: command.to_owned(),
         failure,
     };
-    let sources = Sources::in_cache(&BOOKWORM_SOURCES, cache)
-        .map_err(|reason| failed("apt-get update", format!("there is no index of sources: {reason}")))?;
+    let sources = Sources::in_cache(&BOOKWORM_SOURCES, cache).map_err(|reason| PackageError::NoSources {
+        package: name.to_owned(),
+        suite: BOOKWORM_SOURCES.name,
+        reason,
+    })?;
     let mut download = sources.command("apt-get");
     download.args(["source", "-q", "--download-only", name]).current_dir(work);
     let command = apt::run(download, name)?;

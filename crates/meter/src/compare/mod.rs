@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::measurement::{Better, Kind, Measurement, QUANTITIES, Quantity};
+use crate::report::LabClock;
 
 /// Value of [`Comparison::schema`].
 pub const SCHEMA: &str = "vmbus-emu.comparison/1";
@@ -303,7 +304,11 @@ fn what_is_not_known(a: &[Measurement], b: &[Measurement], rule: Rule) -> Vec<St
     };
     unequal("how they were measured (settings)", &|x, y| x.settings != y.settings);
     unequal("the KVM that ran them", &|x, y| x.host.kvm != y.host.kvm);
-    unequal("what moved the clock of the lab that ran them", &|x, y| x.host.lab_clock != y.host.lab_clock);
+    unequal("what moved the clock of the lab that ran them", &|x, y| {
+        // A report of before there was a choice has none.
+        let clock = |run: &Measurement| run.host.lab_clock.unwrap_or(LabClock::Host);
+        x.host.kvm == y.host.kvm && clock(x) != clock(y)
+    });
     unequal("the SynIC", &|x, y| x.host.synic != y.host.synic);
     unequal("virtual processors", &|x, y| x.host.vcpus != y.host.vcpus);
     unequal("the mode of the screen", &|x, y| x.device.mode != y.device.mode);

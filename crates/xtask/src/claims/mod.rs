@@ -77,7 +77,7 @@ pub(crate) struct Options {
     /// Only write the pages again, from the reports that are there.
     #[arg(long)]
     page: bool,
-    /// Measure on this host's KVM; without it, in the KVM lab with a clock by instructions, whose counts do not depend on the host.
+    /// Measure on this host's KVM; without it, in the KVM lab with a clock by instructions, where the host's speed does not count.
     #[arg(long, conflicts_with = "page")]
     on_host: bool,
 }
@@ -95,7 +95,7 @@ pub(crate) fn execute(workspace: &Workspace, options: &Options) -> Result<(), Fa
     if !options.page {
         let place = if options.on_host { Place::Host } else { Place::Lab };
         match place {
-            Place::Host => setup::execute()?,
+            Place::Host | Place::LabByHost => setup::execute()?,
             Place::Lab => lab_qemu::execute(workspace)?,
         }
         measure_all(workspace, place, &reports, |name| options.wants(name))?;

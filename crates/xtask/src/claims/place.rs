@@ -5,8 +5,10 @@ use super::evidence::Evidence;
 /// Where runs are made, or were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// On the KVM that the program finds.
+    /// On the host's KVM.
     Host,
+    /// In the KVM lab, by the host's clock: reports that were made before there was another.
+    LabByHost,
     /// In the KVM lab, with a clock that goes by instructions.
     Lab,
 }
@@ -15,15 +17,17 @@ impl Place {
     /// What a command of the program has for it.
     pub(super) const fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Host => &[],
+            Self::Host => &["--kvm", "host"],
+            Self::LabByHost => &["--kvm", "lab"],
             Self::Lab => &["--lab-clock", "instructions"],
         }
     }
 
     /// Where the run was made whose report is called `name`.
     pub(super) fn of(evidence: &Evidence, name: &str) -> Self {
-        match evidence.text(name, "/host/lab_clock") {
-            Some("instructions") => Self::Lab,
+        match (evidence.text(name, "/host/kvm"), evidence.text(name, "/host/lab_clock")) {
+            (Some("lab"), Some("instructions")) => Self::Lab,
+            (Some("lab"), _) => Self::LabByHost,
             _ => Self::Host,
         }
     }
@@ -43,6 +47,6 @@ mod tests {
             ("real", json!({"host": {"kvm": "host", "lab_clock": null}})),
         ]);
         let places = ["lab", "uneven", "real", "none"].map(|name| Place::of(&evidence, name));
-        assert_eq!(places, [Place::Lab, Place::Host, Place::Host, Place::Host]);
+        assert_eq!(places, [Place::Lab, Place::LabByHost, Place::Host, Place::Host]);
     }
 }

@@ -73,7 +73,7 @@ mod tests {
             "/b/vmbus-emu measure --workload exec:/s/pixel-storm,fill --lab-clock instructions --out /r";
         assert_eq!(shown, expected);
         assert!(
-            one.shown(Place::Host).ends_with("exec:target/claims/pixel-storm,fill"),
+            one.shown(Place::Host).ends_with("exec:target/claims/pixel-storm,fill --kvm host"),
             "{}",
             one.shown(Place::Host)
         );

@@ -11,17 +11,17 @@ use needs::{LAB_QEMU_NEEDS, NEEDS, Need};
 
 /// Installs what is missing, or says which line would.
 pub(crate) fn execute() -> Result<(), Failure> {
-    provide(NEEDS)
+    provide(&[NEEDS])
 }
 
 /// The same for building the lab's own QEMU.
 pub(crate) fn execute_for_lab_qemu() -> Result<(), Failure> {
-    provide(NEEDS)?;
-    provide(LAB_QEMU_NEEDS)
+    provide(&[NEEDS, LAB_QEMU_NEEDS])
 }
 
-fn provide(needs: &[Need]) -> Result<(), Failure> {
-    let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).collect();
+fn provide(needs: &[&[Need]]) -> Result<(), Failure> {
+    let needs = || needs.iter().copied().flatten();
+    let missing: Vec<_> = needs().filter(|need| !need.is_met()).collect();
     let apt = Apt::find();
     if let Some(apt) = apt.as_ref().filter(|apt| apt.has_old_lists()) {
         apt.renew_lists();
@@ -41,7 +41,7 @@ fn provide(needs: &[Need]) -> Result<(), Failure> {
         )));
     };
     apt.install(&packages)?;
-    match needs.iter().find(|need| !need.is_met()) {
+    match needs().find(|need| !need.is_met()) {
         None => Ok(()),
         Some(need) => Err(Failure::cannot_run(format!(
             "{} is still missing after {} was installed",

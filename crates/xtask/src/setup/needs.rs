@@ -124,12 +124,6 @@ pub(super) const LAB_QEMU_NEEDS: &[Need] = &[
     },
     Need { thing: "libfdt.so", purpose: LAB_QEMU, package: "libfdt-dev", probe: Probe::Library("libfdt.so") },
     Need {
-        thing: "libattr.so",
-        purpose: LAB_QEMU,
-        package: "libattr1-dev",
-        probe: Probe::Library("libattr.so"),
-    },
-    Need {
         thing: "libcap-ng.so",
         purpose: LAB_QEMU,
         package: "libcap-ng-dev",

@@ -89,6 +89,7 @@ pub(crate) fn run(args: &MeasureArgs, kvm: report::Kvm, progress: &Progress) -> 
     let mut limits = run::test_equipment(&args.run);
     limits.append(&mut outcome.left_out);
     limits.extend(vm.guest_log().summary());
+    limits.extend(guest.sha256.digits().err().map(str::to_owned));
     let report = build_report(&args.run, kvm, &guest, &vm, &meter, outcome, duration);
     limits.extend(LIMITS.map(str::to_owned));
     let mut measurement = Measurement {

@@ -29,8 +29,8 @@ const HEAD: &str = "# Hypotheses from reading the drivers, measured\n\n\
     typed in. `cargo xtask claims --page` makes the page again without measuring, `--only TEXT` measures the runs whose name has TEXT in \
     it. Reports are kept without their heat maps and timelines, which no verdict uses.\n\n\
     The guests are Debian's: 6.1-cloud for `hyperv_fb`, 6.1 and 6.12 for `hyperv_drm` before the vblank timer, 7.x with it. Runs in the KVM lab \
-    are of an emulated machine whose clock goes by instructions, a nanosecond each: their counts are the same on every host, and their times \
-    and rates say nothing about a real machine. `vram-ack` and `stall` are test equipment: \
+    are of an emulated machine whose clock goes by instructions, a nanosecond each: their times and rates say nothing about a real \
+    machine. `vram-ack` and `stall` are test equipment: \
     they make the host misbehave, and a report says so in its `limits`.\n";
 
 fn all(evidence: &Evidence) -> Vec<Section> {
