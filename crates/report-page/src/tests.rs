@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use meter::measurement::{Bucket, Heat, MissedArea, SCHEMA, Settings, TimelinePoint, WorkloadResult};
-use meter::report::{Check, Device, FirmwareFramebuffer, Guest, Host, Kvm, Synic, VramReport};
+use meter::report::{Check, Device, FirmwareFramebuffer, Guest, Host, Kvm, LabClock, Synic, VramReport};
 use serde_json::Value;
 
 use super::trace::{DIRT_MAX, DirtPoint, DirtTrack, chrome_json};
@@ -127,6 +127,17 @@ fn page_forbids_itself_every_request_and_refers_to_nothing() {
     for outside in ["http://", "https://", "src=\"/", "@import", "url(", "<link", "<script"] {
         assert!(!page.contains(outside), "{outside}");
     }
+}
+
+#[test]
+fn clock_of_the_emulated_machine_is_told_where_it_is_its_processor() {
+    let told = |kvm, lab_clock| {
+        let mut measurement = empty();
+        (measurement.host.kvm, measurement.host.lab_clock) = (kvm, lab_clock);
+        page(&measurement).contains("whose clock goes by instructions, a nanosecond each")
+    };
+    assert!(told(Kvm::Lab, Some(LabClock::Instructions)));
+    assert!(!told(Kvm::Lab, Some(LabClock::Host)) && !told(Kvm::Host, None));
 }
 
 #[test]

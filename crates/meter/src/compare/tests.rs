@@ -138,6 +138,17 @@ fn workload_that_did_not_run_everywhere_is_left_out_and_told() {
 }
 
 #[test]
+fn unequal_clocks_of_the_lab_are_told_and_a_report_from_before_there_were_two_is_of_the_hosts() {
+    let told = |clock| {
+        let mut other = runs(&[200]);
+        other[0].host.lab_clock = clock;
+        compare(&runs(&[200]), &other).limits.iter().any(|limit| limit.contains("clock of the lab"))
+    };
+    assert!(told(Some(LabClock::Instructions)));
+    assert!(!told(Some(LabClock::Host)) && !told(None));
+}
+
+#[test]
 fn unequal_settings_are_told() {
     let mut other = runs(&[200]);
     other[0].settings.scale_percent = 10;

@@ -194,6 +194,21 @@ fn lab_that_was_asked_for_is_judged_without_the_host() {
 }
 
 #[test]
+fn qemu_of_a_clock_by_instructions_is_shown_where_it_is_and_else_how_to_get_it() {
+    let text = |built_qemu| host(no_device(), Kit { built_qemu, ..kit_without(&[]) }).to_string();
+    let path = "/cache/lab-qemu/1/qemu-system-x86_64";
+    assert!(
+        text(Some(path.into()))
+            .lines()
+            .any(|line| line.starts_with("  ok  lab clock") && line.ends_with(path))
+    );
+    let without = text(None);
+    let told =
+        |line: &str| line.starts_with("  -   lab clock") && line.ends_with("cargo xtask lab-qemu builds it");
+    assert!(without.lines().any(told), "{without}");
+}
+
+#[test]
 fn qemu_that_does_not_start_is_no_lab_and_shown_so() {
     let mut kit = kit_without(&[]);
     kit.readiness.qemu_version = None;
