@@ -14,11 +14,12 @@ pub(super) fn markdown(evidence: &Evidence) -> String {
     let fact = |pointer: &str| evidence.text("stock", pointer).unwrap_or("not measured");
     let _ = writeln!(
         page,
-        "\nMeasured with {} {} (`{}`), KVM: {}, SynIC: {}, screen {}, VRAM in {}.\n",
+        "\nMeasured with {} {} (`{}`), KVM: {}, its clock: {}, SynIC: {}, screen {}, VRAM in {}.\n",
         fact("/guest/package"),
         fact("/guest/version"),
         fact("/guest/driver"),
         fact("/host/kvm"),
+        evidence.text("stock", "/host/lab_clock").unwrap_or("the host's"),
         fact("/host/synic"),
         fact("/device/mode"),
         fact("/device/vram/kind"),
