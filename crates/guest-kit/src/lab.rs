@@ -169,7 +169,7 @@ impl Lab {
     /// # Errors
     /// [`LabError::NoQemu`] or [`LabError::NoBuiltQemu`], or why there is no kernel.
     pub fn prepare(cache: &Path, clock: LabClock, step: &mut dyn FnMut(FetchStep)) -> Result<Self, LabError> {
-        let qemu = clock.qemu(cache)?;
+        let qemu = clock.find_qemu(cache)?;
         let kernel = packages::fetch(LAB_GUEST, cache, step)?;
         let boot_image = kernel_image::for_qemu(&kernel);
         Ok(Self { qemu, clock, kernel, boot_image })

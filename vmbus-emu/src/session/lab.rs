@@ -58,11 +58,13 @@ fn run_there(
 ) -> Result<(), ExitError> {
     let stop = StopRequest::catch_signals()?;
     let cache = guest::cache();
-    let lab = prepare(&cache, args.lab_clock, progress)?;
+    // Before anything is downloaded.
+    guest_kit::lab::LabClock::from(args.lab_clock).find_qemu(&cache).map_err(|error| lab_error(&error))?;
     if let GuestSource::Named(name) = &args.guest {
         // Inside the lab there is no network: the kernel must be in the cache.
         guest::fetch(name, progress)?;
     }
+    let lab = prepare(&cache, args.lab_clock, progress)?;
     arguments.push("--progress=relay".to_owned());
     let mut inputs = inputs(args, &cache);
     inputs.extend(more);

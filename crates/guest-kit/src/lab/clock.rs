@@ -35,7 +35,10 @@ impl LabClock {
     }
 
     /// The QEMU to start.
-    pub(super) fn qemu(self, cache: &Path) -> Result<PathBuf, LabError> {
+    ///
+    /// # Errors
+    /// [`LabError::NoQemu`] or [`LabError::NoBuiltQemu`].
+    pub fn find_qemu(self, cache: &Path) -> Result<PathBuf, LabError> {
         match self {
             Self::Host => probe::find_program(probe::QEMU).ok_or(LabError::NoQemu),
             Self::Instructions => {
@@ -85,7 +88,7 @@ mod tests {
     #[test]
     fn qemu_that_is_not_built_is_named_with_what_builds_it() {
         let cache = tempfile::tempdir().unwrap();
-        let told = LabClock::Instructions.qemu(cache.path()).unwrap_err().to_string();
+        let told = LabClock::Instructions.find_qemu(cache.path()).unwrap_err().to_string();
         let path = cache.path().join(format!("lab-qemu/{BUILT_QEMU_REVISION}/qemu-system-x86_64"));
         assert!(
             told.contains(&path.display().to_string()) && told.contains("cargo xtask lab-qemu"),
@@ -93,6 +96,6 @@ mod tests {
         );
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "").unwrap();
-        assert_eq!(LabClock::Instructions.qemu(cache.path()).unwrap(), path);
+        assert_eq!(LabClock::Instructions.find_qemu(cache.path()).unwrap(), path);
     }
 }
