@@ -188,9 +188,11 @@ mod tests {
 
     #[test]
     fn directory_that_qemu_cannot_be_built_below_is_named() {
-        let told = build(Path::new("/tmp/a b")).unwrap_err().to_string();
-        assert!(told.contains("/tmp/a b/lab-qemu") && told.contains("VMBUS_EMU_CACHE"), "{told}");
-        assert!(!Path::new("/tmp/a b").exists());
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("a b");
+        let told = build(&cache).unwrap_err().to_string();
+        assert!(told.contains("/a b/lab-qemu") && told.contains("VMBUS_EMU_CACHE"), "{told}");
+        assert!(!cache.exists());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The KVM lab with a clock that goes by instructions: runs repeat, and a flood counts as it does on a real machine.
+//! The KVM lab with a clock that goes by instructions: windows repeat, and a console flood shows the vblank timer.
 //!
 //! It takes the QEMU of `cargo xtask lab-qemu`; without that, these tests are skipped and say so.
 

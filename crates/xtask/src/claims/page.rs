@@ -39,7 +39,8 @@ const HEAD: &str = "# What the deferred I/O series claims, measured\n\n\
     typed in. `cargo xtask claims --page` makes the page again without measuring.\n\n\
     *Before* is a build of Debian's own driver source with one edit that puts back what the series changed, under \
     `tests/drivers/`; so are the other wrong drivers. Times in the KVM lab are those of an emulated machine whose processor takes a \
-    nanosecond for each instruction: compare them with each other only. Counts of messages and pixels are properties of the protocol and hold anywhere.\n";
+    nanosecond for each instruction: compare them with each other only. What is missed or stale is the driver's and holds anywhere; how many \
+    messages a picture takes depends on how long drawing it does.\n";
 
 fn claims(evidence: &Evidence) -> Vec<Section> {
     vec![

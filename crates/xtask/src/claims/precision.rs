@@ -123,8 +123,8 @@ const HYPERV_FB: Repeated = Repeated {
 
 const HYPERV_DRM: Repeated = Repeated {
     title: "Ten windows of a workload agree within 5 % under hyperv_drm with a vblank timer (7.x)",
-    says: "The same. The vblank timer does not start with what is drawn, so the same workload falls into its refreshes in one way or in another: \
-           that is the driver's, and no lab can take it away.",
+    says: "The same. This driver's vblank timer does not start with what is drawn, so one workload can fall into its refreshes in more than one \
+           way.",
     driver: "hyperv_drm",
     reports: &["repeats-hyperv_drm", "repeats-lines-hyperv_drm"],
 };

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use guest_kit::lab::LAB_GUEST;
-use guest_kit::lab::LabClock;
+use guest_kit::lab::{LAB_GUEST, LabClock};
 use guest_kit::packages::{self, KNOWN_GUESTS, PackageError, Whereabouts};
 use guest_kit::probe::{QEMU, Readiness};
 use hv_kvm::SynicMode;

@@ -33,6 +33,8 @@ fn flood_is_judged_by_its_order() {
         traffic::flood(&Evidence::of(reports)).holds
     };
     assert_eq!((holds(3000, 20), holds(1999, 20), holds(3000, 31)), (Some(true), Some(false), Some(false)));
+    assert_eq!(holds(999, 5), Some(false), "less than a message a line");
+    assert_eq!(holds(9000, 61), Some(false), "more a second than there are vblanks");
     assert_eq!(traffic::flood(&Evidence::of([("flood-before", flood(3000))])).holds, None);
 }
 
